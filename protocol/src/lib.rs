@@ -1,0 +1,17 @@
+//! The rules of Undertone: records, who may do what, turns, removal, keys, sealing.
+//!
+//! It deliberately lacks sockets, threads, a clock, files and global randomness. Time and randomness
+//! arrive as arguments, and what should happen in the world leaves as [`session::Output`], so that the
+//! same code runs under tokio and under a simulation's virtual clock. It knows nothing of sound either:
+//! a voice frame is eighty bytes.
+
+pub mod circle;
+pub mod id;
+pub mod identity;
+pub mod invite;
+pub mod pledge_file;
+pub mod record;
+pub mod seal;
+pub mod session;
+pub mod texts;
+pub mod voice;

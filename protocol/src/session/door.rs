@@ -1,0 +1,312 @@
+//! The door: a conversation among those who hold the invite, apart from the circle's own.
+
+use std::time::Duration;
+
+use minicbor::bytes::ByteVec;
+use rand_core::Rng;
+
+use crate::circle::{Applied, CircleState, policy};
+use crate::id::{Nonce, PublicKey};
+use crate::record::{Body, Join, Pledge, Record, SealedTo};
+use crate::seal::{open_sealed, seal_to};
+
+use super::message::{DoorMessage, envelopes};
+use super::timer::Timer;
+use super::{
+    End, Event, LASTING_MINUTES, LIVE_MINUTES, Now, Output, Session, SessionError, Stage, Topic,
+};
+
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+const KNOCK_AGAIN: Duration = Duration::from_secs(2);
+/// Somebody inside knocks as well until they hear that they are up to date.
+const KNOCK_AGAIN_INSIDE: Duration = Duration::from_secs(20);
+/// How long the next in order waits for the one before.
+const TURN_TO_ANSWER: Duration = Duration::from_millis(300);
+/// Most answers planned at once.
+const MAX_REPLIES: usize = 64;
+
+/// Something to say at the door, unless somebody else says it first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum DoorReply {
+    /// What this circle is.
+    Charter,
+    /// The current circle key, for a member who knocked.
+    Welcome(PublicKey),
+    /// The notice, for somebody who was removed.
+    Removal(PublicKey),
+}
+
+impl Session {
+    pub(super) fn open_door(&mut self) {
+        self.outputs.push_back(Output::Subscribe(self.door.topic));
+    }
+
+    /// The moment somebody can hear it, one asks or knocks again.
+    pub(super) fn handle_listener(&mut self, now: Now, topic: Topic) {
+        if topic == self.door.topic {
+            for timer in [Timer::Ask, Timer::Knock] {
+                if self.timers.is_set(timer) {
+                    self.timers.set(timer, now.at);
+                }
+            }
+        } else if self.epochs.channel(&topic).is_some() {
+            self.say_hello_soon(now);
+        }
+    }
+
+    pub(super) fn ask(&mut self, now: Now) {
+        if self.stage == Stage::Seeking {
+            let mut nonce = [0; 16];
+            self.rng.fill_bytes(&mut nonce);
+            self.say_at_door(&DoorMessage::Ask(Nonce::from_bytes(nonce)));
+            self.timers.set(Timer::Ask, now.at + ASK_AGAIN);
+        }
+    }
+
+    pub(super) fn knock_again(&mut self, now: Now) {
+        if matches!(self.stage, Stage::Knocking | Stage::Inside) && !self.knock.is_empty() {
+            let records = envelopes(&self.knock);
+            self.say_at_door(&DoorMessage::Knock(records));
+            let after = match self.stage {
+                Stage::Inside => KNOCK_AGAIN_INSIDE,
+                _ => KNOCK_AGAIN,
+            };
+            self.timers.set(Timer::Knock, now.at + after);
+        }
+    }
+
+    /// Signs the pledge, stores it, and knocks once it is stored.
+    pub(super) fn sign_and_knock(
+        &mut self,
+        now: Now,
+        name: String,
+        accepted: Vec<String>,
+    ) -> Result<(), SessionError> {
+        let state = match (&self.stage, &self.state) {
+            (Stage::AtDoor, Some(state)) => state,
+            _ => return Err(SessionError::NotNow),
+        };
+        let texts = state.charter().texts;
+        let founding = state.founding().clone();
+        let pledge = self.sign_own(now, LASTING_MINUTES, Pledge { texts, accepted })?;
+        let join = Join {
+            name,
+            sealing_key: self.me.sealing_key(),
+            pledge: pledge.id(),
+        };
+        let join = self.sign_own(now, LASTING_MINUTES, join)?;
+        self.knock = vec![pledge.clone(), join.clone()];
+        self.stage = Stage::Knocking;
+        let mut records = vec![pledge, join];
+        if self.stored.is_none() {
+            records.insert(0, founding);
+            self.stored = Some(0);
+        }
+        self.persist(records, Vec::new());
+        self.timers.set(Timer::Knock, now.at);
+        Ok(())
+    }
+
+    pub(super) fn handle_door(&mut self, now: Now, message: DoorMessage) {
+        match message {
+            DoorMessage::Ask(_) => self.plan_reply(now, DoorReply::Charter),
+            DoorMessage::Charter(envelope) => self.handle_charter(now, &envelope),
+            DoorMessage::Knock(envelopes) => self.handle_knock(now, &envelopes),
+            DoorMessage::Welcome(sealed) => self.handle_welcome(now, &sealed),
+            DoorMessage::Answer(envelope) => self.handle_answer(now, &envelope),
+        }
+    }
+
+    fn handle_charter(&mut self, now: Now, envelope: &[u8]) {
+        if self.stage != Stage::Seeking {
+            self.door_replies.remove(&DoorReply::Charter);
+            return;
+        }
+        let charter = Record::verify_in(envelope, &self.circle)
+            .ok()
+            .filter(|record| record.check_time(now.minute).is_ok());
+        if let Some(state) = charter.as_ref().and_then(CircleState::new) {
+            // The link said how to travel before the charter could: they must agree.
+            if state.charter().route == self.route {
+                self.state = Some(state);
+                self.stage = Stage::AtDoor;
+                self.timers.stop(Timer::Ask);
+                self.event(Event::AtDoor);
+            }
+        }
+    }
+
+    fn handle_knock(&mut self, now: Now, envelopes: &[ByteVec]) {
+        let Some(state) = &mut self.state else {
+            return;
+        };
+        let records: Vec<_> = envelopes
+            .iter()
+            .take(2)
+            .filter_map(|bytes| Record::verify_in(bytes, &self.circle).ok())
+            .filter(|record| record.check_time(now.minute).is_ok())
+            .collect();
+        let Some(join) = records
+            .iter()
+            .find(|r| matches!(r.body(), Body::Join(_)))
+            .map(Record::author)
+        else {
+            return;
+        };
+        if join == self.me.public_key() {
+            return;
+        }
+        if state.is_removed(&join) {
+            self.plan_reply(now, DoorReply::Removal(join));
+        } else if state.is_admitted(&join) {
+            self.plan_reply(now, DoorReply::Welcome(join));
+        } else if self.stage == Stage::Inside {
+            for record in &records {
+                let applied = self.state.as_mut().map(|s| s.apply(record));
+                if let Some(Ok(Applied::Changed(changes))) = applied {
+                    self.store_progress(record, &changes);
+                    self.follow(now, &changes);
+                }
+            }
+        }
+    }
+
+    /// The circle's key, sealed to oneself: one is in, or back in.
+    fn handle_welcome(&mut self, now: Now, sealed: &SealedTo) {
+        if sealed.member != self.me.public_key() {
+            self.door_replies.remove(&DoorReply::Welcome(sealed.member));
+            return;
+        }
+        if !matches!(self.stage, Stage::Knocking | Stage::Inside) {
+            return;
+        }
+        let info = self.welcome_info(&sealed.member);
+        let Ok(envelope) = open_sealed(&self.me, None, &info, &sealed.secret) else {
+            return;
+        };
+        let Ok(record) = Record::verify_in(&envelope, &self.circle) else {
+            return;
+        };
+        let authentic = self
+            .state
+            .as_ref()
+            .is_some_and(|state| policy::is_authority(state, &record.author()));
+        if authentic && self.enter_epoch(now, &record) {
+            self.timers.stop(Timer::Knock);
+        }
+    }
+
+    /// A refusal or a removal, signed by the group key; it counts only if it concerns oneself.
+    fn handle_answer(&mut self, now: Now, envelope: &[u8]) {
+        let Ok(record) = Record::verify_in(envelope, &self.circle) else {
+            return;
+        };
+        let Some(state) = &self.state else {
+            return;
+        };
+        if !policy::is_authority(state, &record.author()) {
+            return;
+        }
+        let me = self.me.public_key();
+        match record.body() {
+            Body::Refusal(refusal) if refusal.subject == me && self.stage == Stage::Knocking => {
+                if record.check_time(now.minute).is_ok() {
+                    let may_knock_again = refusal.may_knock_again;
+                    self.end(End::Refused { may_knock_again });
+                }
+            }
+            Body::Removal(removal) => {
+                self.door_replies
+                    .remove(&DoorReply::Removal(removal.subject));
+                self.handle_record(now, &record);
+            }
+            _ => {}
+        }
+    }
+
+    fn plan_reply(&mut self, now: Now, reply: DoorReply) {
+        let Some(state) = &self.state else {
+            return;
+        };
+        if self.stage != Stage::Inside || self.door_replies.len() >= MAX_REPLIES {
+            return;
+        }
+        let rank = self.presence.rank(state, &self.me.public_key(), now.at);
+        self.door_replies
+            .entry(reply)
+            .or_insert(now.at + TURN_TO_ANSWER * rank);
+    }
+
+    pub(super) fn answer_due_doors(&mut self, now: Now) {
+        let due: Vec<_> = self
+            .door_replies
+            .iter()
+            .filter(|(_, at)| **at <= now.at)
+            .map(|(reply, _)| *reply)
+            .collect();
+        for reply in due {
+            self.door_replies.remove(&reply);
+            self.reply_at_door(reply);
+        }
+    }
+
+    fn reply_at_door(&mut self, reply: DoorReply) {
+        let Some(state) = &self.state else {
+            return;
+        };
+        let message = match reply {
+            DoorReply::Charter => {
+                let charter = state.founding().envelope().to_vec();
+                Some(DoorMessage::Charter(charter.into()))
+            }
+            DoorReply::Welcome(member) => self.welcome(&member).map(DoorMessage::Welcome),
+            DoorReply::Removal(member) => state
+                .removal_of(&member)
+                .map(|r| DoorMessage::Answer(r.notice.envelope().to_vec().into())),
+        };
+        if let Some(message) = message {
+            self.say_at_door(&message);
+        }
+    }
+
+    /// The current epoch record, sealed to a member: with it they have the circle's key.
+    pub(super) fn welcome(&mut self, member: &PublicKey) -> Option<SealedTo> {
+        let state = self.state.as_ref()?;
+        let to = state
+            .member(member)
+            .filter(|_| state.is_admitted(member))?
+            .sealing_key;
+        let epoch = state.epoch()?.envelope().clone();
+        let info = self.welcome_info(member);
+        let secret = seal_to(&to, None, &info, &epoch, &mut self.rng).ok()?;
+        Some(SealedTo {
+            member: *member,
+            secret,
+        })
+    }
+
+    fn welcome_info(&self, member: &PublicKey) -> Vec<u8> {
+        [
+            b"undertone/1/welcome".as_slice(),
+            self.circle.as_bytes(),
+            member.as_bytes(),
+        ]
+        .concat()
+    }
+
+    pub(super) fn say_at_door(&mut self, message: &DoorMessage) {
+        let output = self.seal_for_door(message);
+        self.outputs.extend(output);
+    }
+
+    pub(super) fn seal_for_door(&mut self, message: &DoorMessage) -> Option<Output> {
+        let payload = self.door.seal(message, &mut self.rng).ok()?;
+        let topic = self.door.topic;
+        Some(Output::Publish { topic, payload })
+    }
+
+    /// A refusal is of this hour only.
+    pub(super) fn refusal_minutes() -> u64 {
+        LIVE_MINUTES
+    }
+}

@@ -1,0 +1,135 @@
+//! Circle keys: one per epoch, from an epoch record, with the topic and the route that follow from it.
+
+use std::time::Duration;
+
+use crate::id::{CircleId, PublicKey};
+use crate::identity::Secret;
+use crate::record::{Body, Epoch, Record, RouteKind};
+use crate::seal::open_sealed;
+
+use super::message::Channel;
+use super::timer::Timer;
+use super::{Event, Now, Output, RouteKey, Session, Stage, Topic};
+
+/// How long one still listens on the epoch before.
+const OVERLAP: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+struct Keys {
+    number: u32,
+    channel: Channel,
+    route: RouteKey,
+}
+
+/// The current epoch's keys, and for a moment those of the one before.
+#[derive(Debug, Default)]
+pub(super) struct Epochs {
+    current: Option<Keys>,
+    old: Option<Keys>,
+}
+
+impl Epochs {
+    pub fn current(&self) -> Option<&Channel> {
+        self.current.as_ref().map(|k| &k.channel)
+    }
+    pub fn number(&self) -> u32 {
+        self.current.as_ref().map_or(0, |k| k.number)
+    }
+    pub fn channel(&self, topic: &Topic) -> Option<&Channel> {
+        self.both()
+            .map(|k| &k.channel)
+            .find(|c| c.topic == *topic)
+    }
+    pub fn topics(&self) -> impl Iterator<Item = Topic> {
+        let topics: Vec<_> = self.both().map(|k| k.channel.topic).collect();
+        topics.into_iter()
+    }
+    pub fn routes(&self, kind: RouteKind) -> Vec<RouteKey> {
+        match kind {
+            RouteKind::Direct => Vec::new(),
+            RouteKind::Relay => self.both().map(|k| k.route).collect(),
+        }
+    }
+    fn both(&self) -> impl Iterator<Item = &Keys> {
+        self.current.iter().chain(&self.old)
+    }
+}
+
+/// What a circle key is bound to when it is sealed to a member.
+pub(super) fn epoch_info(circle: &CircleId, number: u32, member: &PublicKey) -> Vec<u8> {
+    [
+        b"undertone/1/epoch".as_slice(),
+        circle.as_bytes(),
+        &number.to_be_bytes(),
+        member.as_bytes(),
+    ]
+    .concat()
+}
+
+impl Session {
+    /// Enters the newest epoch of one's own state.
+    pub(super) fn enter_latest_epoch(&mut self, now: Now) {
+        let latest = self.state.as_ref().and_then(|s| s.epoch().cloned());
+        if let Some(record) = latest {
+            self.enter_epoch(now, &record);
+        }
+    }
+
+    /// Takes one's key out of a genuine epoch record and moves there. Whether one is named in it.
+    pub(super) fn enter_epoch(&mut self, now: Now, record: &Record) -> bool {
+        let Body::Epoch(epoch) = record.body() else {
+            return false;
+        };
+        let Some(secret) = self.open_epoch(epoch) else {
+            return false;
+        };
+        if epoch.number <= self.epochs.number() {
+            return true;
+        }
+        let keys = Keys {
+            number: epoch.number,
+            channel: Channel::epoch(&secret, &self.circle),
+            route: *secret
+                .derive(self.circle.as_bytes(), "undertone/1/route")
+                .as_bytes(),
+        };
+        self.leave_old_epoch();
+        self.outputs
+            .push_back(Output::Subscribe(keys.channel.topic));
+        if self.route == RouteKind::Relay {
+            self.outputs.push_back(Output::AttachRoute(keys.route));
+        }
+        self.epochs.old = self.epochs.current.replace(keys);
+        if self.epochs.old.is_some() {
+            self.timers.set(Timer::OldEpoch, now.at + OVERLAP);
+        }
+        if self.stage != Stage::Inside {
+            self.stage = Stage::Inside;
+            self.timers.stop(Timer::Ask);
+            self.begin_presence(now);
+            self.event(Event::Entered);
+        }
+        self.say_hello_soon(now);
+        true
+    }
+
+    fn open_epoch(&self, epoch: &Epoch) -> Option<Secret> {
+        let me = self.me.public_key();
+        let mine = epoch.sealed.iter().find(|s| s.member == me)?;
+        let info = epoch_info(&self.circle, epoch.number, &me);
+        let key = open_sealed(&self.me, None, &info, &mine.secret).ok()?;
+        Some(Secret::from_bytes(key.try_into().ok()?))
+    }
+
+    pub(super) fn leave_old_epoch(&mut self) {
+        let Some(old) = self.epochs.old.take() else {
+            return;
+        };
+        self.timers.stop(Timer::OldEpoch);
+        self.outputs
+            .push_back(Output::Unsubscribe(old.channel.topic));
+        if self.route == RouteKind::Relay {
+            self.outputs.push_back(Output::DetachRoute(old.route));
+        }
+    }
+}

@@ -1,0 +1,676 @@
+//! One person in one circle: [`Session`].
+//!
+//! Sans-IO: [`handle_input`](Session::handle_input) takes what happened, [`poll_output`](Session::poll_output)
+//! gives what to do, [`next_timeout`](Session::next_timeout) says when to come back. It broadcasts control
+//! messages and sends media packets; everything else is built on these two.
+
+mod catch_up;
+mod door;
+mod enforce;
+mod epoch;
+mod lead;
+mod message;
+mod presence;
+mod timer;
+mod view;
+mod voice;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+use crate::circle::{Applied, Change, CircleState, Refused};
+use crate::id::{CircleId, PublicKey, TransportId};
+use crate::identity::{Draft, GroupKey, Pseudonym, Secret};
+use crate::record::{Body, Record, RecordError, RouteKind};
+use crate::voice::{OPUS_BYTES, VoiceError};
+
+use door::DoorReply;
+use message::{Channel, CircleMessage, DoorMessage};
+use timer::{Timer, Timers};
+
+pub use lead::Founding;
+pub use view::{MemberView, TurnView, View};
+
+/// How long a pseudonym's records of the moment are valid.
+const LIVE_MINUTES: u64 = 60;
+/// How long a pledge, an admission or a removal is valid.
+const LASTING_MINUTES: u64 = 180 * 24 * 60;
+
+/// The time, as given by whoever runs the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic, from any origin.
+    pub at: Duration,
+    /// Minutes since 1970 UTC: for expiry only.
+    pub minute: u64,
+}
+
+/// A topic of the control channel: 32 opaque bytes.
+pub type Topic = [u8; 32];
+/// The name under which a relay copies media among members: 32 secret bytes.
+pub type RouteKey = [u8; 32];
+
+/// What happened in the world.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A control message arrived.
+    Control {
+        /// On which topic.
+        topic: Topic,
+        /// The sealed message.
+        payload: &'a [u8],
+        /// To name it in [`Output::Verdict`].
+        message: u64,
+    },
+    /// A voice packet arrived.
+    Media(&'a [u8]),
+    /// One's own 20 ms, coded; silence when muted or when one may not speak.
+    Voice {
+        /// The Opus packet.
+        opus: &'a [u8; OPUS_BYTES],
+        /// Whether the microphone is closed.
+        muted: bool,
+    },
+    /// Somebody who could hear it is now on a topic.
+    Listener(Topic),
+    /// What was handed out for storing under this ticket is on disk.
+    Persisted(u64),
+    /// Where others can reach one (direct circles).
+    Addresses(Vec<String>),
+    /// The person acts.
+    Act(Act),
+}
+
+/// What a person does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Sign the pledge with these clauses accepted, and knock.
+    Sign {
+        /// The pseudonym to be known by.
+        name: String,
+        /// Marks of the clauses accepted.
+        accepted: Vec<String>,
+    },
+    /// Ask for the turn.
+    RaiseHand,
+    /// Take the hand down or give the turn back.
+    Pass,
+    /// Leave for good.
+    Leave,
+    /// Leader: let an applicant in.
+    Admit(PublicKey),
+    /// Leader: turn an applicant away.
+    Refuse(PublicKey),
+    /// Leader: give the turn.
+    GiveTurn(PublicKey),
+    /// Leader: end the present turn.
+    EndTurn,
+    /// Leader: remove a member.
+    Remove {
+        /// Whom.
+        member: PublicKey,
+        /// For which clause.
+        clause: String,
+    },
+    /// Leader: let everybody with the invite in.
+    AutoAdmit(bool),
+    /// Leader: give turns by themselves.
+    AutoTurns(bool),
+}
+
+/// What to do in the world.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Listen on a topic.
+    Subscribe(Topic),
+    /// Stop listening.
+    Unsubscribe(Topic),
+    /// Broadcast a control message.
+    Publish {
+        /// Where.
+        topic: Topic,
+        /// Sealed and padded.
+        payload: Vec<u8>,
+    },
+    /// Whether a control message may travel on.
+    Verdict {
+        /// The message, as named in [`Input::Control`].
+        message: u64,
+        /// Yes.
+        accept: bool,
+    },
+    /// Connect (direct circles).
+    Dial {
+        /// To whom.
+        transport: TransportId,
+        /// Where.
+        addresses: Vec<String>,
+    },
+    /// Exchange media with exactly these.
+    Allow(Vec<TransportId>),
+    /// Close all connections with this one and refuse it from now on.
+    Block(TransportId),
+    /// Take part in a relay's route; the newest is sent on.
+    AttachRoute(RouteKey),
+    /// Leave a relay's route.
+    DetachRoute(RouteKey),
+    /// Send one voice packet.
+    SendMedia(Vec<u8>),
+    /// Let one frame be heard.
+    Play {
+        /// Whose.
+        member: PublicKey,
+        /// Position in their stream.
+        sequence: u64,
+        /// The Opus packet.
+        opus: [u8; OPUS_BYTES],
+    },
+    /// Drop this member's sound at once, with whatever is buffered.
+    Silence(PublicKey),
+    /// Whether one's voice may go out now; otherwise silence must be sent.
+    MaySpeak(bool),
+    /// Store durably, then say [`Input::Persisted`].
+    Persist {
+        /// To be named there.
+        ticket: u64,
+        /// In this order, after what was stored before.
+        records: Vec<Record>,
+    },
+    /// Something to tell.
+    Event(Event),
+}
+
+/// Something to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The charter has arrived: one stands at the door.
+    AtDoor,
+    /// One is inside.
+    Entered,
+    /// A removal is in force here.
+    RemovalEnforced(PublicKey),
+    /// A removal is on disk here.
+    RemovalDurable(PublicKey),
+    /// A turn began.
+    TurnBegan(PublicKey),
+    /// It ended, and why.
+    Ended(End),
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// One left.
+    Left,
+    /// One was removed, for this clause.
+    Removed {
+        /// Mark of the clause broken.
+        clause: String,
+    },
+    /// One was not let in.
+    Refused {
+        /// Whether one may knock again.
+        may_knock_again: bool,
+    },
+}
+
+/// Where one is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Asking at the door for the charter.
+    Seeking,
+    /// Reading the charter.
+    AtDoor,
+    /// Waiting to be let in.
+    Knocking,
+    /// Inside.
+    Inside,
+    /// It ended.
+    Out(End),
+}
+
+/// Why an act is not possible.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// Not from here.
+    #[error("this cannot be done now")]
+    NotNow,
+    /// Only the holder of the group key.
+    #[error("only the leader can do this")]
+    NotLeader,
+    /// No such member or applicant.
+    #[error("there is nobody by that key here")]
+    NobodyByThatKey,
+    /// The record would not be acceptable.
+    #[error("{0}")]
+    Record(#[from] RecordError),
+    /// The rules forbid it.
+    #[error("{0}")]
+    Refused(#[from] Refused),
+    /// The voice key could not be made.
+    #[error("{0}")]
+    Voice(#[from] VoiceError),
+    /// What was stored is not a circle's records.
+    #[error("what was stored of this circle cannot be trusted, so it stays closed")]
+    BadStore,
+}
+
+/// Who one is and which circle it is.
+pub struct SessionConfig {
+    /// The circle.
+    pub circle: CircleId,
+    /// One's keys in this circle.
+    pub pseudonym: Pseudonym,
+    /// The secret half of this run's transport identity.
+    pub transport: Secret,
+    /// The door's secret, from the invite.
+    pub door: Secret,
+    /// How the traffic travels.
+    pub route: RouteKind,
+    /// The group key, for its holder.
+    pub group_key: Option<GroupKey>,
+    /// Own records are numbered from here; higher than in any run before.
+    pub first_seq: u64,
+    /// Seeds every random choice.
+    pub rng_seed: [u8; 32],
+}
+
+/// One person in one circle.
+pub struct Session {
+    circle: CircleId,
+    me: Pseudonym,
+    transport: SigningKey,
+    route: RouteKind,
+    group_key: Option<GroupKey>,
+    rng: ChaCha20Rng,
+    stage: Stage,
+    state: Option<CircleState>,
+    door: Channel,
+    door_replies: BTreeMap<DoorReply, Duration>,
+    /// What one knocks with: pledge and join, once signed.
+    knock: Vec<Record>,
+    epochs: epoch::Epochs,
+    presence: presence::PresenceTable,
+    voice: voice::VoiceState,
+    catch_up: Option<catch_up::Answer>,
+    turn_ends: Option<(crate::id::RecordId, Duration)>,
+    heard_until: BTreeMap<PublicKey, Duration>,
+    hand: Option<Record>,
+    auto_admit: bool,
+    auto_turns: bool,
+    addresses: Vec<String>,
+    next_seq: u64,
+    /// The authority chain is stored up to here.
+    stored: Option<u64>,
+    next_ticket: u64,
+    after: BTreeMap<u64, Vec<Output>>,
+    durable_removals: std::collections::BTreeSet<PublicKey>,
+    timers: Timers,
+    outputs: VecDeque<Output>,
+}
+
+impl Session {
+    fn new(config: SessionConfig) -> Result<Self, SessionError> {
+        let mut rng = ChaCha20Rng::from_seed(config.rng_seed);
+        let door = Channel::door(&config.door, &config.circle);
+        Ok(Self {
+            circle: config.circle,
+            me: config.pseudonym,
+            transport: SigningKey::from_bytes(config.transport.as_bytes()),
+            route: config.route,
+            group_key: config.group_key,
+            stage: Stage::Seeking,
+            state: None,
+            door,
+            door_replies: BTreeMap::new(),
+            knock: Vec::new(),
+            epochs: epoch::Epochs::default(),
+            presence: presence::PresenceTable::default(),
+            voice: voice::VoiceState::new(&mut rng)?,
+            catch_up: None,
+            turn_ends: None,
+            heard_until: BTreeMap::new(),
+            hand: None,
+            auto_admit: false,
+            auto_turns: false,
+            addresses: Vec::new(),
+            next_seq: config.first_seq,
+            stored: None,
+            next_ticket: 0,
+            after: BTreeMap::new(),
+            durable_removals: Default::default(),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            rng,
+        })
+    }
+
+    /// Goes to the door of a circle one was invited to.
+    ///
+    /// # Errors
+    /// [`SessionError::Voice`] never in practice.
+    pub fn seek(config: SessionConfig, now: Now) -> Result<Self, SessionError> {
+        let mut session = Self::new(config)?;
+        session.open_door();
+        session.timers.set(Timer::Ask, now.at);
+        Ok(session)
+    }
+
+    /// Comes back to a circle from its stored records, in the order in which they were stored. Somebody
+    /// who was removed ends here, before anything is sent.
+    ///
+    /// # Errors
+    /// [`SessionError::BadStore`] when any of them is not genuine: unreadable means closed, not open.
+    pub fn resume(
+        config: SessionConfig,
+        stored: &[Vec<u8>],
+        now: Now,
+    ) -> Result<Self, SessionError> {
+        let mut session = Self::new(config)?;
+        let mut records = stored
+            .iter()
+            .map(|bytes| Record::verify_in(bytes, &session.circle));
+        let charter = records
+            .next()
+            .and_then(Result::ok)
+            .ok_or(SessionError::BadStore)?;
+        let mut state = CircleState::new(&charter).ok_or(SessionError::BadStore)?;
+        for record in records {
+            let record = record.map_err(|_| SessionError::BadStore)?;
+            let own = record.author() == session.me.public_key();
+            if own && matches!(record.body(), Body::Pledge(_) | Body::Join(_)) {
+                if matches!(record.body(), Body::Pledge(_)) {
+                    session.knock.clear();
+                }
+                session.knock.push(record.clone());
+            }
+            // Whatever the rules refuse has no effect now, as it had none then.
+            let _ = state.apply(&record);
+        }
+        session.stored = Some(state.head().0);
+        session.durable_removals = state.removed().map(|(key, _)| *key).collect();
+        let me = session.me.public_key();
+        if let Some(removed) = state.removal_of(&me) {
+            let end = End::Removed {
+                clause: removed.clause.clone(),
+            };
+            session.stage = Stage::Out(end.clone());
+            session.outputs.push_back(Output::Event(Event::Ended(end)));
+            session.state = Some(state);
+            return Ok(session);
+        }
+        let admitted = state.is_admitted(&me);
+        let turn = state.floor().turn().map(|turn| turn.id);
+        if let Some(turn) = turn {
+            // Nobody's turn outlasts the absence of everybody who could have measured it.
+            state.expire_turn(&turn);
+        }
+        session.state = Some(state);
+        session.open_door();
+        if admitted {
+            session.enter_latest_epoch(now);
+            session.timers.set(Timer::Knock, now.at);
+        } else if session.knock.is_empty() {
+            session.stage = Stage::AtDoor;
+        } else {
+            session.stage = Stage::Knocking;
+            session.timers.set(Timer::Knock, now.at);
+        }
+        Ok(session)
+    }
+
+    /// The circle's state, once the charter is known.
+    pub fn state(&self) -> Option<&CircleState> {
+        self.state.as_ref()
+    }
+    /// Where one is.
+    pub fn stage(&self) -> &Stage {
+        &self.stage
+    }
+    /// One's pseudonym here.
+    pub fn me(&self) -> PublicKey {
+        self.me.public_key()
+    }
+    /// One's own signed pledge.
+    pub fn pledge(&self) -> Option<&Record> {
+        self.knock
+            .iter()
+            .find(|r| matches!(r.body(), Body::Pledge(_)))
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        let replies = self.door_replies.values().min().copied();
+        let answer = self.catch_up.as_ref().map(|a| a.due);
+        [self.timers.next(), replies, answer]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Takes what happened.
+    ///
+    /// # Errors
+    /// Only for [`Input::Act`]: why it is not possible. Whatever comes from the network is dropped instead.
+    pub fn handle_input(&mut self, now: Now, input: Input<'_>) -> Result<(), SessionError> {
+        let out = matches!(self.stage, Stage::Out(_));
+        match input {
+            Input::Persisted(ticket) => self.handle_persisted(ticket),
+            _ if out => return Err(SessionError::NotNow),
+            Input::Control {
+                topic,
+                payload,
+                message,
+            } => {
+                let accept = self.handle_control(now, topic, payload);
+                self.outputs.push_back(Output::Verdict { message, accept });
+            }
+            Input::Media(packet) => self.handle_media(now, packet),
+            Input::Voice { opus, muted } => self.handle_voice(opus, muted),
+            Input::Listener(topic) => self.handle_listener(now, topic),
+            Input::Addresses(addresses) => {
+                self.addresses = addresses;
+                self.say_hello_soon(now);
+            }
+            Input::Act(act) => self.handle_act(now, act)?,
+        }
+        self.lead(now);
+        Ok(())
+    }
+
+    /// Does what has come due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        if matches!(self.stage, Stage::Out(_)) {
+            self.timers.clear();
+            self.door_replies.clear();
+            self.catch_up = None;
+            return;
+        }
+        while let Some(timer) = self.timers.pop_due(now.at) {
+            match timer {
+                Timer::Ask => self.ask(now),
+                Timer::Knock => self.knock_again(now),
+                Timer::Hello => self.say_hello(now),
+                Timer::TurnEnd => self.end_turn_on_time(now),
+                Timer::Grace => self.refresh_speaking(now),
+                Timer::OldEpoch => self.leave_old_epoch(),
+                Timer::OldVoiceKeys => self.voice.forget_old(now.at),
+                Timer::Repair => self.say_hello(now),
+            }
+        }
+        self.answer_due_doors(now);
+        self.answer_due_catch_up(now);
+        self.lead(now);
+    }
+
+    fn handle_act(&mut self, now: Now, act: Act) -> Result<(), SessionError> {
+        match act {
+            Act::Sign { name, accepted } => self.sign_and_knock(now, name, accepted),
+            Act::RaiseHand => self.raise_hand(now),
+            Act::Pass => self.pass(now),
+            Act::Leave => self.leave(now),
+            leading => self.handle_leading_act(now, leading),
+        }
+    }
+
+    fn handle_control(&mut self, now: Now, topic: Topic, payload: &[u8]) -> bool {
+        if topic == self.door.topic {
+            let message = self.door.open::<DoorMessage>(payload);
+            let genuine = message.is_some();
+            if let Some(message) = message {
+                self.handle_door(now, message);
+            }
+            return genuine;
+        }
+        let Some(channel) = self.epochs.channel(&topic) else {
+            return false;
+        };
+        let Some(message) = channel.open::<CircleMessage>(payload) else {
+            return false;
+        };
+        self.handle_circle_message(now, message);
+        true
+    }
+
+    fn handle_circle_message(&mut self, now: Now, message: CircleMessage) {
+        for envelope in message.records.iter().take(message::MAX_RECORDS) {
+            let Ok(record) = Record::verify_in(envelope, &self.circle) else {
+                continue;
+            };
+            match record.body() {
+                Body::Hello(_) => self.handle_hello(now, &record),
+                _ => self.handle_record(now, &record),
+            }
+        }
+        if let Some(handout) = message.voice_key {
+            self.handle_voice_key(now, &handout);
+        }
+    }
+
+    /// Folds a record in, and does what follows from it.
+    fn handle_record(&mut self, now: Now, record: &Record) {
+        let Some(state) = self.state.as_mut() else {
+            return;
+        };
+        let on_chain = record.author() == state.charter().group_key;
+        // What stands in the chain stands, however long ago it was said; the rest must be of now.
+        if !on_chain && record.check_time(now.minute).is_err() {
+            return;
+        }
+        self.note_progress(record);
+        let Some(state) = self.state.as_mut() else {
+            return;
+        };
+        if let Ok(Applied::Changed(changes)) = state.apply(record) {
+            self.store_progress(record, &changes);
+            self.follow(now, &changes);
+        }
+    }
+
+    /// Signs a record of one's own.
+    fn sign_own(
+        &mut self,
+        now: Now,
+        valid_minutes: u64,
+        body: impl Into<Body>,
+    ) -> Result<Record, SessionError> {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let draft = Draft {
+            circle: self.circle,
+            seq,
+            prev: None,
+            head: self.state.as_ref().map(|s| s.head().1),
+            created: now.minute,
+            valid_minutes,
+            body: body.into(),
+        };
+        Ok(self.me.sign(draft)?)
+    }
+
+    /// Stores what is new in the authority chain, and a removal even when entries before it are missing.
+    fn store_progress(&mut self, record: &Record, changes: &[Change]) {
+        let Some(state) = &self.state else {
+            return;
+        };
+        let stored = self.stored.unwrap_or(0);
+        let head = state.head().0;
+        let mut records: Vec<_> = state.since(stored).cloned().collect();
+        let ahead = matches!(record.body(), Body::Removal(_)) && record.payload().seq > head;
+        if ahead {
+            records.push(record.clone());
+        }
+        if records.is_empty() {
+            return;
+        }
+        self.stored = Some(head);
+        let removed = changes.iter().filter_map(|change| match change {
+            Change::Removed(key) => Some(Output::Event(Event::RemovalDurable(*key))),
+            _ => None,
+        });
+        let then = removed.collect();
+        self.persist(records, then);
+    }
+
+    /// Has records stored, and does `then` when they are.
+    fn persist(&mut self, records: Vec<Record>, then: Vec<Output>) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.after.insert(ticket, then);
+        self.outputs.push_back(Output::Persist { ticket, records });
+        ticket
+    }
+
+    fn handle_persisted(&mut self, ticket: u64) {
+        for output in self.after.remove(&ticket).unwrap_or_default() {
+            if let Output::Event(Event::RemovalDurable(key)) = &output {
+                self.durable_removals.insert(*key);
+            }
+            self.outputs.push_back(output);
+        }
+    }
+
+    /// Broadcasts to the circle under the current epoch.
+    fn broadcast(&mut self, message: &CircleMessage) {
+        if let Some(output) = self.seal_for_circle(message) {
+            self.outputs.push_back(output);
+        }
+    }
+
+    fn seal_for_circle(&mut self, message: &CircleMessage) -> Option<Output> {
+        let channel = self.epochs.current()?;
+        // Whatever does not fit a message is dropped by its maker, who bounds what it puts in.
+        let payload = channel.seal(message, &mut self.rng).ok()?;
+        Some(Output::Publish {
+            topic: channel.topic,
+            payload,
+        })
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn end(&mut self, end: End) {
+        self.stage = Stage::Out(end.clone());
+        self.voice.forget_everything();
+        for topic in self.epochs.topics().chain([self.door.topic]) {
+            self.outputs.push_back(Output::Unsubscribe(topic));
+        }
+        for route in self.epochs.routes(self.route) {
+            self.outputs.push_back(Output::DetachRoute(route));
+        }
+        self.outputs.push_back(Output::Allow(Vec::new()));
+        self.outputs.push_back(Output::MaySpeak(false));
+        self.epochs = epoch::Epochs::default();
+        self.event(Event::Ended(end));
+    }
+}

@@ -1,0 +1,277 @@
+//! Who is here on which transport: hello records, which also say how far somebody has read and which
+//! voice keys they hold, so that whatever is missing is sent again until it is not.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ed25519_dalek::{Signature, Signer, VerifyingKey};
+use rand_core::Rng;
+
+use crate::circle::CircleState;
+use crate::id::{PublicKey, SignatureBytes, TransportId};
+use crate::record::{Body, Hello, Record, Role, RouteKind};
+
+use super::message::{CircleMessage, envelopes};
+use super::timer::Timer;
+use super::{LIVE_MINUTES, Now, Output, Session, Stage};
+
+/// How often a hello is repeated.
+const HELLO_EVERY: Duration = Duration::from_secs(30);
+/// How often at first, while people find each other.
+const HELLO_AT_FIRST: Duration = Duration::from_millis(500);
+/// For how long that is.
+const AT_FIRST: Duration = Duration::from_secs(6);
+/// Without a hello for so long, somebody is away.
+pub(super) const PRESENT_FOR: Duration = Duration::from_secs(90);
+/// Without the leader's hello for so long, moderation is not verified.
+pub(super) const VERIFIED_FOR: Duration = Duration::from_secs(120);
+/// How long a hello is valid, in minutes.
+const HELLO_MINUTES: u64 = 2;
+
+/// One member as they are here now.
+#[derive(Debug, Clone)]
+pub(super) struct Presence {
+    pub transport: TransportId,
+    pub seq: u64,
+    pub seen: Duration,
+    pub addresses: Vec<String>,
+    /// When a packet of theirs was last opened.
+    pub heard: Option<Duration>,
+    pub muted: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PresenceTable {
+    present: BTreeMap<PublicKey, Presence>,
+    fast_until: Duration,
+}
+
+impl PresenceTable {
+    pub fn of(&self, member: &PublicKey) -> Option<&Presence> {
+        self.present.get(member)
+    }
+    pub fn of_mut(&mut self, member: &PublicKey) -> Option<&mut Presence> {
+        self.present.get_mut(member)
+    }
+    pub fn remove(&mut self, member: &PublicKey) -> Option<Presence> {
+        self.present.remove(member)
+    }
+    fn transports(&self) -> Vec<TransportId> {
+        self.present.values().map(|p| p.transport).collect()
+    }
+
+    /// One's place in the order in which members answer: the leader first, then by key. Everybody who
+    /// sees the same members gives the same order.
+    pub fn rank(&self, state: &CircleState, me: &PublicKey, now: Duration) -> u32 {
+        let leads = |key: &PublicKey| state.member(key).is_some_and(|m| m.role == Role::Leader);
+        let mine = (!leads(me), *me);
+        let before = self
+            .present
+            .iter()
+            .filter(|(_, p)| now.saturating_sub(p.seen) < PRESENT_FOR)
+            .filter(|(key, _)| state.is_admitted(key) && (!leads(key), **key) < mine)
+            .count();
+        before as u32
+    }
+}
+
+impl Session {
+    pub(super) fn begin_presence(&mut self, now: Now) {
+        self.presence.fast_until = now.at + AT_FIRST;
+        self.timers.set(Timer::Hello, now.at);
+    }
+
+    /// A hello within a tenth of a second, a little at random so that not all speak at once.
+    pub(super) fn say_hello_soon(&mut self, now: Now) {
+        if self.stage == Stage::Inside {
+            let jitter = Duration::from_millis(10 + u64::from(self.rng.next_u32() % 70));
+            self.timers.set_sooner(Timer::Hello, now.at + jitter);
+        }
+    }
+
+    pub(super) fn say_hello(&mut self, now: Now) {
+        let message = CircleMessage {
+            records: self.hello_records(now),
+            voice_key: None,
+        };
+        self.broadcast(&message);
+        let every = match now.at < self.presence.fast_until {
+            true => HELLO_AT_FIRST,
+            false => HELLO_EVERY,
+        };
+        self.timers.set(Timer::Hello, now.at + every);
+    }
+
+    /// One's hello, and one's raised hand, so that newcomers learn both.
+    pub(super) fn hello_records(&mut self, now: Now) -> Vec<minicbor::bytes::ByteVec> {
+        let Some(state) = &self.state else {
+            return Vec::new();
+        };
+        let me = self.me.public_key();
+        let binding = Hello::binding(&self.circle, &me);
+        let hello = Hello {
+            transport: TransportId::from_bytes(self.transport.verifying_key().to_bytes()),
+            proof: SignatureBytes::from_bytes(self.transport.sign(&binding).to_bytes()),
+            authority_seq: state.head().0,
+            voice_keys: self.voice.key_ids(),
+            addresses: match self.route {
+                RouteKind::Direct => self.addresses.clone(),
+                RouteKind::Relay => Vec::new(),
+            },
+        };
+        let still_raised = state.floor().queue().any(|key| key == me);
+        let hand = self.hand.take().filter(|_| still_raised);
+        let records = self
+            .sign_own(now, HELLO_MINUTES, hello)
+            .map(|hello| envelopes(std::iter::once(&hello).chain(&hand)))
+            .unwrap_or_default();
+        self.hand = hand;
+        records
+    }
+
+    pub(super) fn handle_hello(&mut self, now: Now, record: &Record) {
+        let Body::Hello(hello) = record.body() else {
+            return;
+        };
+        let Some(state) = &self.state else {
+            return;
+        };
+        let author = record.author();
+        let head = state.head().0;
+        if author == self.me.public_key() || record.check_time(now.minute).is_err() {
+            return;
+        }
+        if hello.authority_seq > head {
+            // Behind, perhaps not even knowing its author yet: one's own hello says so, others answer.
+            self.say_hello_soon(now);
+        }
+        let Some(state) = &self.state else {
+            return;
+        };
+        if crate::circle::policy::check(state, record).is_err() || !self.binds(&author, hello) {
+            return;
+        }
+        let seq = record.payload().seq;
+        let before = self.presence.of(&author);
+        if before.is_some_and(|p| p.seq >= seq) {
+            return;
+        }
+        let moved = before.is_none_or(|p| p.transport != hello.transport);
+        let heard = before.filter(|_| !moved).and_then(|p| p.heard);
+        let muted = before.is_some_and(|p| p.muted);
+        let presence = Presence {
+            transport: hello.transport,
+            seq,
+            seen: now.at,
+            addresses: hello.addresses.clone(),
+            heard,
+            muted,
+        };
+        self.presence.present.insert(author, presence);
+        if moved {
+            self.voice.forget(&author);
+            self.outputs.push_back(Output::Silence(author));
+            self.update_allowed();
+            self.dial(&author);
+            self.say_hello_soon(now);
+        }
+        if hello.authority_seq < head {
+            self.plan_catch_up(now, hello.authority_seq);
+        }
+        if !hello.voice_keys.contains(&self.voice.own_key_id()) {
+            self.hand_out_voice_key(now, &[author]);
+        }
+    }
+
+    fn binds(&self, author: &PublicKey, hello: &Hello) -> bool {
+        VerifyingKey::from_bytes(hello.transport.as_bytes()).is_ok_and(|key| {
+            key.verify_strict(
+                &Hello::binding(&self.circle, author),
+                &Signature::from_bytes(hello.proof.as_bytes()),
+            )
+            .is_ok()
+        })
+    }
+
+    /// In a direct circle, the one with the lower transport id connects.
+    fn dial(&mut self, member: &PublicKey) {
+        let own = self.transport.verifying_key().to_bytes();
+        let Some(presence) = self.presence.of(member) else {
+            return;
+        };
+        if self.route == RouteKind::Direct
+            && own < *presence.transport.as_bytes()
+            && !presence.addresses.is_empty()
+        {
+            self.outputs.push_back(Output::Dial {
+                transport: presence.transport,
+                addresses: presence.addresses.clone(),
+            });
+        }
+    }
+
+    pub(super) fn update_allowed(&mut self) {
+        self.outputs
+            .push_back(Output::Allow(self.presence.transports()));
+    }
+
+    /// Asks for a turn.
+    pub(super) fn raise_hand(&mut self, now: Now) -> Result<(), super::SessionError> {
+        let state = self.inside()?;
+        let me = self.me.public_key();
+        if state.floor().queue().any(|key| key == me) {
+            return Ok(());
+        }
+        let lamport = state.floor().lamport() + 1;
+        let request = self.sign_own(now, LIVE_MINUTES, crate::record::TurnRequest { lamport })?;
+        self.hand = Some(request.clone());
+        self.publish_own(now, request)
+    }
+
+    /// Takes the hand down, or gives the turn back.
+    pub(super) fn pass(&mut self, now: Now) -> Result<(), super::SessionError> {
+        let lamport = self.inside()?.floor().lamport();
+        let holder = self.me.public_key();
+        let release = crate::record::TurnRelease { holder, lamport };
+        let release = self.sign_own(now, LIVE_MINUTES, release)?;
+        self.hand = None;
+        self.publish_own(now, release)
+    }
+
+    /// Leaves for good.
+    pub(super) fn leave(&mut self, now: Now) -> Result<(), super::SessionError> {
+        if self.stage == Stage::Inside {
+            let leave = self.sign_own(now, LIVE_MINUTES, crate::record::Leave {})?;
+            let records = envelopes([&leave]);
+            self.broadcast(&CircleMessage {
+                records,
+                voice_key: None,
+            });
+        }
+        self.end(super::End::Left);
+        Ok(())
+    }
+
+    /// The state, if one is inside and known to be.
+    pub(super) fn inside(&self) -> Result<&CircleState, super::SessionError> {
+        let me = self.me.public_key();
+        self.state
+            .as_ref()
+            .filter(|s| self.stage == Stage::Inside && s.is_admitted(&me))
+            .ok_or(super::SessionError::NotNow)
+    }
+
+    /// Applies a record of one's own here, and sends it.
+    fn publish_own(&mut self, now: Now, record: Record) -> Result<(), super::SessionError> {
+        let state = self.state.as_mut().ok_or(super::SessionError::NotNow)?;
+        let applied = state.apply(&record)?;
+        self.broadcast(&CircleMessage {
+            records: envelopes([&record]),
+            voice_key: None,
+        });
+        if let crate::circle::Applied::Changed(changes) = applied {
+            self.follow(now, &changes);
+        }
+        Ok(())
+    }
+}
