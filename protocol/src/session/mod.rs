@@ -259,6 +259,12 @@ pub enum SessionError {
     BadStore,
 }
 
+/// The transport identity that a secret half gives.
+pub fn transport_id(secret: &Secret) -> TransportId {
+    let key = SigningKey::from_bytes(secret.as_bytes());
+    TransportId::from_bytes(key.verifying_key().to_bytes())
+}
+
 /// Who one is and which circle it is.
 pub struct SessionConfig {
     /// The circle.
