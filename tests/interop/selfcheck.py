@@ -1,0 +1,82 @@
+"""Shows that verify_pledge.py can say no: makes a pledge in pure Python, then spoils it in every way named below."""
+
+import base64
+import pathlib
+import sys
+import tempfile
+
+import cbor2
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from verify_pledge import BEGIN, DOMAIN, END, main
+
+CIRCLE = bytes(range(32))
+SIGNER = ed25519.Ed25519PrivateKey.from_private_bytes(b"\x07" * 32)
+AUTHOR = SIGNER.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def sealed(changes=None, header=None, circle=CIRCLE, unprotected=None):
+    """The COSE_Sign1 bytes of a pledge, signed for `circle`."""
+    record = {0: 1, 1: 2, 2: CIRCLE, 3: AUTHOR, 4: 0, 7: 29_900_000, 8: 30_100_000, 9: {0: b"\x01" * 32}}
+    record |= changes or {}
+    protected = cbor2.dumps(header or {1: -19}, canonical=True)
+    payload = cbor2.dumps(record, canonical=True)
+    aad = DOMAIN + circle + bytes([record[1]])
+    signature = SIGNER.sign(cbor2.dumps(["Signature1", protected, aad, payload]))
+    return cbor2.dumps([protected, unprotected or {}, payload, signature], canonical=True)
+
+
+def export(data, folder):
+    lines = base64.encodebytes(data).decode()
+    path = folder / "pledge.txt"
+    path.write_text(f"A pledge, in words.\n\n{BEGIN}\n{lines}{END}\n", encoding="utf-8")
+    return str(path)
+
+
+def flipped(data, bit):
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def check():
+    genuine = sealed()
+    spoiled = {
+        "signed for another circle": sealed(circle=b"\xff" * 32),
+        "another kind of record": sealed({1: 3}),
+        "expired before it was made": sealed({8: 29_899_999}),
+        "larger than a record may be": sealed({9: {0: b"\x01" * 5000}}),
+        "another version": sealed({0: 2}),
+        "another algorithm named": sealed(header={1: -8}),
+        "a second protected header": sealed(header={1: -19, 4: b"k"}),
+        "an unprotected header": sealed(unprotected={4: b"k"}),
+        "a payload key too many": sealed({10: 0}),
+        "a null where the key should be absent": sealed({5: None}),
+        "an array of indefinite length": b"\x9f" + genuine[1:] + b"\xff",
+        "bytes at the end": genuine + b"\x00",
+        "cut short": genuine[:-1],
+    }
+    spoiled |= {f"bit {bit} flipped": flipped(genuine, bit) for bit in range(0, 8 * len(genuine), 7)}
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        wrong = [] if main([export(genuine, folder)]) == 0 else ["the genuine pledge was refused"]
+        quiet, sys.stdout = sys.stdout, open(folder / "answers", "w", encoding="utf-8")
+        try:
+            wrong += [f"accepted: {how}" for how, data in spoiled.items() if main([export(data, folder)]) != 1]
+            # Armour that is not there, or there twice, is refused too.
+            path = pathlib.Path(export(genuine, folder))
+            path.write_text(path.read_text(encoding="utf-8") * 2, encoding="utf-8")
+            wrong += [] if main([str(path)]) == 1 else ["accepted: two pledges in a file"]
+            wrong += [] if main([str(folder / "none")]) == 1 else ["accepted: no file"]
+        finally:
+            sys.stdout.close()
+            sys.stdout = quiet
+    for line in wrong:
+        print(line, file=sys.stderr)
+    print(f"Python check of itself: 1 genuine pledge, {len(spoiled) + 2} spoiled ones, {len(wrong)} judged wrongly.")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(check())

@@ -1,0 +1,128 @@
+"""Verifies an exported pledge with Python's cwt: none of Undertone's code takes part.
+
+    verify_pledge.py FILE     exit 0 and a summary in words: genuine; exit 1 and the reason: not
+    verify_pledge.py --ready  exit 0: the libraries are there, at the versions asked for
+
+The file is text: a preamble in words, then base64 between two marker lines. The bytes are a COSE_Sign1 array without its
+tag (RFC 9052), over a CBOR map with integer keys. What is signed besides the payload (external_aad) ties the record to its
+circle and its kind: "undertone/1/record" || circle id || kind.
+"""
+
+import base64
+import binascii
+import datetime
+import importlib.metadata
+import pathlib
+import re
+import sys
+
+import cbor2
+from cwt import COSE, COSEKey
+
+BEGIN, END = "-----BEGIN UNDERTONE PLEDGE-----", "-----END UNDERTONE PLEDGE-----"
+DOMAIN = b"undertone/1/record"
+ALG, ED25519 = 1, -19
+VERSION, KIND, CIRCLE, AUTHOR, SEQ, PREV, HEAD, CREATED, EXPIRES, BODY = range(10)
+PLEDGE = 2
+MOST_BYTES = 4096
+
+
+class Refused(Exception):
+    """Why a file is not a genuine pledge, in words for a person."""
+
+
+def require(holds, reason):
+    if not holds:
+        raise Refused(reason)
+
+
+def envelope_of(text):
+    """The bytes between the two markers."""
+    blocks = re.findall(re.escape(BEGIN) + r"\s(.*?)" + re.escape(END), text, re.DOTALL)
+    require(len(blocks) == 1, f"expected one pledge between its two marker lines, found {len(blocks)}")
+    try:
+        return base64.b64decode("".join(blocks[0].split()), validate=True)
+    except binascii.Error as error:
+        raise Refused(f"the text between the markers is not base64 ({error})") from error
+
+
+def decode_exact(data, what):
+    """Decodes deterministic CBOR (RFC 8949 section 4.2), and nothing that merely means the same."""
+    try:
+        value = cbor2.loads(data)
+    except Exception as error:
+        raise Refused(f"{what} is not CBOR ({error})") from error
+    require(cbor2.dumps(value, canonical=True) == data, f"{what} is not in deterministic form")
+    return value
+
+
+def is_minutes(value):
+    return type(value) is int and 0 <= value < 2**53
+
+
+def verify(data):
+    """Returns the payload of a genuine pledge; raises Refused otherwise."""
+    require(len(data) <= MOST_BYTES, "it is larger than any record")
+    envelope = decode_exact(data, "the envelope")
+    require(isinstance(envelope, list) and len(envelope) == 4, "the envelope is not a COSE_Sign1 array of four")
+    protected, unprotected, payload, signature = envelope
+    require(all(isinstance(part, bytes) for part in (protected, payload, signature)), "a part of the envelope is no byte string")
+    require(unprotected == {}, "the unprotected header is not empty")
+    require(decode_exact(protected, "the protected header") == {ALG: ED25519}, "the protected header is not {alg: Ed25519} alone")
+
+    record = decode_exact(payload, "the payload")
+    require(isinstance(record, dict) and set(record) | {PREV, HEAD} == set(range(10)), "the payload does not have the keys it must")
+    require(record[VERSION] == 1, f"version {record[VERSION]} is not known here")
+    require(record[KIND] == PLEDGE, f"this is a record of kind {record[KIND]}, not a pledge")
+    for key, name in ((CIRCLE, "circle id"), (AUTHOR, "author's key"), (PREV, "link to the record before"), (HEAD, "head")):
+        value = record.get(key, bytes(32))  # the last two may be absent
+        require(isinstance(value, bytes) and len(value) == 32, f"the {name} is not 32 bytes")
+    times = (record[CREATED], record[EXPIRES])
+    require(all(map(is_minutes, times)) and times[0] <= times[1], "its times are not whole minutes in order")
+
+    key = COSEKey.new({1: 1, 3: ED25519, -1: 6, -2: record[AUTHOR]})
+    aad = DOMAIN + record[CIRCLE] + bytes([record[KIND]])
+    try:
+        COSE.new().decode(cbor2.CBORTag(18, envelope), key, external_aad=aad)
+    except Exception as error:
+        raise Refused("the signature is not the author's, or something was changed after signing") from error
+    return record
+
+
+def in_words(record):
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    when = lambda minutes: (epoch + datetime.timedelta(minutes=minutes)).strftime("%Y-%m-%d %H:%M UTC")
+    return "\n".join((
+        "Genuine: a pledge, and nothing in it was changed since it was signed.",
+        f"  signed by  {record[AUTHOR].hex()}",
+        f"  in circle  {record[CIRCLE].hex()}",
+        f"  made       {when(record[CREATED])}",
+        f"  expires    {when(record[EXPIRES])}",
+    ))
+
+
+def ready():
+    """Whether what is installed is what requirements.txt asks for."""
+    wanted = pathlib.Path(__file__).with_name("requirements.txt").read_text(encoding="utf-8")
+    return all(importlib.metadata.version(name) == version for name, version in re.findall(r"^(\w+)==(\S+)$", wanted, re.M))
+
+
+def main(arguments):
+    if arguments == ["--ready"]:
+        return 0 if ready() else 1
+    if len(arguments) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        text = pathlib.Path(arguments[0]).read_text(encoding="utf-8")
+        print(in_words(verify(envelope_of(text))))
+        return 0
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"Not genuine: the file can't be read ({error}).")
+    except Refused as reason:
+        print(f"Not genuine: {reason}.")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
