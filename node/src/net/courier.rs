@@ -1,0 +1,65 @@
+//! Takes the driver's commands: media at once, all else to the swarm in order.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{media::MediaPlane, types::NetCommand};
+
+/// Commands on their way to the swarm.
+pub(crate) const SWARM_QUEUE: usize = 64;
+/// Commands held while the swarm is busy. With these full the courier stops taking commands, media included; the
+/// driver would have to be hundreds of control messages ahead of the network.
+const MAX_HELD: usize = 512;
+
+/// Runs until `cancel`, or until no command can come any more; then hands on what was sent before, and ends. The
+/// swarm ends when this does.
+pub(crate) async fn run(
+    mut commands: mpsc::Receiver<NetCommand>,
+    swarm: mpsc::Sender<NetCommand>,
+    plane: Arc<MediaPlane>,
+    cancel: CancellationToken,
+) {
+    let mut held = VecDeque::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => break,
+            room = swarm.reserve(), if !held.is_empty() => match (room, held.pop_front()) {
+                (Ok(room), Some(command)) => room.send(command),
+                _ => return,
+            },
+            command = commands.recv(), if held.len() < MAX_HELD => match command {
+                Some(command) => held.extend(handle(&plane, command)),
+                None => break,
+            },
+        }
+    }
+    // What was asked for before the end is still done: the last words are often a leave or a removal.
+    commands.close();
+    while let Ok(command) = commands.try_recv() {
+        held.extend(handle(&plane, command));
+    }
+    for command in held {
+        if swarm.send(command).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Carries a command out as far as media goes; returns it if the swarm has a part in it.
+fn handle(plane: &MediaPlane, command: NetCommand) -> Option<NetCommand> {
+    match command {
+        NetCommand::Media(packet) => plane.send(&packet),
+        NetCommand::Allow(peers) => plane.allow(peers),
+        NetCommand::AttachRoute(route) if plane.is_relayed() => plane.attach(route),
+        NetCommand::DetachRoute(route) if plane.is_relayed() => plane.detach(route),
+        NetCommand::Block(peer) => {
+            plane.block(peer);
+            return Some(NetCommand::Block(peer));
+        }
+        other => return Some(other),
+    }
+    None
+}

@@ -1,0 +1,84 @@
+//! Token buckets: so many a second, and a burst.
+
+use std::time::Instant;
+
+/// A rate and the burst allowed above it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Budget {
+    /// Tokens gained each second.
+    pub per_second: f64,
+    /// Tokens held at most.
+    pub burst: f64,
+}
+
+/// A bucket filled at a [`Budget`]'s rate. Time is an argument.
+#[derive(Debug, Clone)]
+pub struct TokenBucket {
+    budget: Budget,
+    tokens: f64,
+    filled: Instant,
+}
+
+impl TokenBucket {
+    /// A full bucket.
+    #[must_use]
+    pub fn new(budget: Budget, now: Instant) -> Self {
+        Self {
+            budget,
+            tokens: budget.burst,
+            filled: now,
+        }
+    }
+
+    /// Takes `tokens` if they are there; says whether they were.
+    pub fn take(&mut self, tokens: f64, now: Instant) -> bool {
+        let gained =
+            now.saturating_duration_since(self.filled).as_secs_f64() * self.budget.per_second;
+        self.tokens = (self.tokens + gained).min(self.budget.burst);
+        self.filled = self.filled.max(now);
+        if self.tokens < tokens {
+            return false;
+        }
+        self.tokens -= tokens;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_then_the_rate() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::new(
+            Budget {
+                per_second: 100.0,
+                burst: 5.0,
+            },
+            start,
+        );
+        assert_eq!((0..20).filter(|_| bucket.take(1.0, start)).count(), 5);
+        let later = (1..=1_000)
+            .filter(|ms| bucket.take(1.0, start + Duration::from_millis(*ms)))
+            .count();
+        assert!((99..=100).contains(&later), "{later}");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_back_gives_nothing_away() {
+        let start = Instant::now() + Duration::from_secs(10);
+        let mut bucket = TokenBucket::new(
+            Budget {
+                per_second: 1.0,
+                burst: 1.0,
+            },
+            start,
+        );
+        assert!(bucket.take(1.0, start));
+        assert!(!bucket.take(1.0, start - Duration::from_secs(5)));
+        assert!(!bucket.take(1.0, start));
+    }
+}

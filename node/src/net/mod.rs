@@ -1,0 +1,345 @@
+//! The network of one circle session: one fresh identity, one UDP port, one connection a peer.
+//!
+//! ```text
+//!            NetCommand                                            NetEvent
+//!  driver ───────────────► courier ──► swarm (gossipsub, identify, ping) ──────► driver
+//!                             │            │ streams                     ▲
+//!                             │ Media      ▼                             │ pump
+//!                             │      quinn::Connection ── datagrams ──► inbox (drop-oldest)
+//!                             └────────────►
+//! ```
+//!
+//! Control messages travel on libp2p gossipsub, sealed packets on RFC 9221 datagrams of the *same* QUIC connection.
+//! Media never waits behind gossip: commands carrying it are answered by the courier at once, and what arrives goes
+//! through a ring of its own that forgets the oldest packet when the driver is slow.
+//!
+//! What this module deliberately lacks: any rule about who may speak, any key, any clear text. It moves opaque
+//! topics, opaque payloads and opaque packets. It also lacks discovery of every kind (mDNS, DHT, peer exchange),
+//! hole punching, port mapping, and any way from a relayed circle to a direct connection.
+
+mod address;
+mod behaviour;
+mod congestion;
+mod courier;
+mod gossip;
+mod inbox;
+mod limit;
+mod media;
+mod muxer;
+mod outbox;
+mod quic;
+mod registry;
+mod relay_link;
+mod route_client;
+mod swarm;
+mod tasks;
+mod transport;
+mod types;
+pub(crate) mod wire;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Weak};
+
+use libp2p::{PeerId, identity::Keypair};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use address::quic_multiaddr;
+pub use address::{AddressError, RelayAddress};
+pub use limit::{Budget, TokenBucket};
+pub use media::MediaCounters;
+pub use quic::{SocketFactory, udp_sockets};
+pub use transport::TransportError;
+pub use types::{
+    MessageRef, NetCommand, NetEvent, Refusal, RouteKey, RouteRefusal, Topic, Verdict,
+};
+
+pub(crate) use behaviour::{Behaviour, BehaviourEvent, BehaviourLimits, Role};
+pub(crate) use gossip::{ident_topic, topic_of};
+pub(crate) use quic::{Buffers, QuicConfig};
+pub(crate) use registry::{Observer, Registry};
+pub(crate) use swarm::swarm_config;
+pub(crate) use tasks::Tasks;
+pub(crate) use transport::{DialPolicy, QuicTransport};
+
+/// Largest control payload accepted for publishing, bytes: a record padded to 16 KiB and its sealing.
+pub const MAX_CONTROL_BYTES: usize = 18 * 1024;
+
+/// Largest sealed packet accepted for a datagram, bytes. A path that carries QUIC carries this.
+pub const MAX_PACKET_BYTES: usize = 1_100;
+
+/// Commands that may wait for the courier.
+pub const COMMAND_QUEUE: usize = 256;
+
+/// Events that may wait for the driver.
+pub const EVENT_QUEUE: usize = 64;
+
+/// How a circle's members reach one another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// Members connect to each other and see each other's addresses.
+    Direct,
+    /// Everything goes through one relay; this node dials that relay and nothing else, and listens to nobody.
+    Relay(RelayAddress),
+}
+
+/// What a circle session needs of the network.
+#[derive(Clone)]
+pub struct NetworkConfig {
+    /// The transport identity, made afresh for this run and circle.
+    pub keypair: Keypair,
+    /// Direct: addresses to listen on (`0.0.0.0:0` for any port). Relayed: at most a local address to send from.
+    pub listen: Vec<SocketAddr>,
+    /// How peers are reached.
+    pub route: Route,
+    /// What opens UDP sockets; [`udp_sockets`] unless packets are to be lost or nested.
+    pub socket: SocketFactory,
+}
+
+impl NetworkConfig {
+    /// Configuration of a direct circle on plain UDP sockets, listening on `listen`.
+    #[must_use]
+    pub fn direct(keypair: Keypair, listen: Vec<SocketAddr>) -> Self {
+        Self {
+            keypair,
+            listen,
+            route: Route::Direct,
+            socket: udp_sockets(),
+        }
+    }
+
+    /// Configuration of a circle behind `relay` on a plain UDP socket.
+    #[must_use]
+    pub fn relayed(keypair: Keypair, relay: RelayAddress) -> Self {
+        Self {
+            keypair,
+            listen: Vec::new(),
+            route: Route::Relay(relay),
+            socket: udp_sockets(),
+        }
+    }
+}
+
+/// Why a network could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// No socket could be opened.
+    #[error("a UDP socket could not be opened: {0}")]
+    Socket(#[source] std::io::Error),
+    /// A direct circle was given nothing to listen on.
+    #[error("a direct circle needs an address to listen on")]
+    NothingToListenOn,
+    /// More listen addresses than [`MAX_LISTEN`].
+    #[error("{0} listen addresses, at most {MAX_LISTEN}")]
+    TooManyListeners(usize),
+    /// TLS, QUIC or the transport could not be configured.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// Gossip could not be configured.
+    #[error("gossip could not be configured: {0}")]
+    Gossip(String),
+    /// Called outside a tokio runtime.
+    #[error("no tokio runtime")]
+    NoRuntime,
+}
+
+/// Most addresses a node listens on.
+pub const MAX_LISTEN: usize = 4;
+
+/// A running network. Dropping it, or cancelling the token given to [`start`], ends it; [`Network::closed`] joins it.
+#[derive(Debug)]
+pub struct Network {
+    /// This session's transport identity.
+    pub local_peer: PeerId,
+    /// Addresses peers could dial, the likeliest first; of a relayed circle, nothing.
+    pub local_addrs: Vec<SocketAddr>,
+    /// Where commands go. Never blocks for long: commands are taken even while events wait.
+    pub commands: mpsc::Sender<NetCommand>,
+    /// What happened, in order; media may be dropped (oldest first) when nobody reads, nothing else is.
+    pub events: mpsc::Receiver<NetEvent>,
+    counters: Arc<MediaCounters>,
+    tasks: Tasks,
+}
+
+impl Network {
+    /// Counts of packets sent, received and dropped so far.
+    #[must_use]
+    pub fn counters(&self) -> Arc<MediaCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Ends when every task of this network has ended. Ends the network if nothing else has.
+    pub async fn closed(self) {
+        let Self {
+            commands,
+            events,
+            tasks,
+            ..
+        } = self;
+        drop(commands);
+        drop(events);
+        tasks.joined().await;
+    }
+}
+
+/// Starts the network of one circle session.
+///
+/// Must be called inside a tokio runtime. After `cancel`, commands already sent are still carried out and a short
+/// time is given to gossip on its way; then connections are closed and tasks end.
+///
+/// # Errors
+/// [`NetError`] when no socket can be opened or the configuration contradicts itself; nothing keeps running then.
+pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network, NetError> {
+    tokio::runtime::Handle::try_current().map_err(|_| NetError::NoRuntime)?;
+    if config.listen.len() > MAX_LISTEN {
+        return Err(NetError::TooManyListeners(config.listen.len()));
+    }
+    let tasks = Tasks::new();
+    let local_peer = config.keypair.public().to_peer_id();
+    let quic = QuicConfig::new(&config.keypair, Buffers::NODE)?;
+
+    let (binds, relay) = match &config.route {
+        Route::Direct if config.listen.is_empty() => return Err(NetError::NothingToListenOn),
+        Route::Direct => (config.listen.clone(), None),
+        Route::Relay(relay) => {
+            let local = config
+                .listen
+                .iter()
+                .copied()
+                .find(|a| a.is_ipv4() == relay.addr.is_ipv4());
+            (
+                vec![local.unwrap_or_else(|| unspecified(&relay.addr))],
+                Some(relay.clone()),
+            )
+        }
+    };
+    let listens = relay.is_none();
+    let endpoints = binds
+        .into_iter()
+        .map(|bind| {
+            quic.endpoint((config.socket)(bind).map_err(NetError::Socket)?, listens)
+                .map_err(NetError::Socket)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let bound: Vec<SocketAddr> = endpoints
+        .iter()
+        .filter_map(|e| e.local_addr().ok())
+        .collect();
+    let local_addrs = if listens {
+        bound.iter().flat_map(|a| dialable(*a)).collect()
+    } else {
+        Vec::new()
+    };
+
+    let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+    let (commands, commands_rx) = mpsc::channel(COMMAND_QUEUE);
+    let (swarm_tx, swarm_rx) = mpsc::channel(courier::SWARM_QUEUE);
+
+    let registry = Registry::new();
+    let plane = media::MediaPlane::new(
+        relay.clone(),
+        Arc::clone(&registry),
+        events_tx.clone(),
+        tasks.clone(),
+    );
+    let observer: Weak<dyn Observer> = Arc::downgrade(&plane) as Weak<dyn Observer>;
+    registry.observe(observer);
+    let policy = relay
+        .as_ref()
+        .map_or(DialPolicy::Anyone, |r| DialPolicy::Only(r.clone()));
+    let transport = QuicTransport::new(quic, endpoints.clone(), policy, Arc::clone(&registry));
+
+    let role = if relay.is_some() {
+        Role::Relayed
+    } else {
+        Role::Direct
+    };
+    let behaviour =
+        Behaviour::new(&config.keypair, role, &BehaviourLimits::NODE).map_err(NetError::Gossip)?;
+    let swarm = swarm::NodeSwarm::new(
+        transport,
+        behaviour,
+        swarm::Setup {
+            local_peer,
+            listen: if listens { bound } else { Vec::new() },
+            announced: local_addrs.clone(),
+            relay,
+            registry,
+            endpoints,
+            tasks: tasks.clone(),
+        },
+    )?;
+
+    let counters = plane.counters();
+    tasks.spawn(media::pump(plane.inbox(), events_tx.clone()));
+    tasks.spawn(courier::run(commands_rx, swarm_tx, plane, cancel));
+    tasks.spawn_to_the_end(swarm.run(swarm_rx, events_tx));
+    Ok(Network {
+        local_peer,
+        local_addrs,
+        commands,
+        events,
+        counters,
+        tasks,
+    })
+}
+
+/// The unspecified address of `peer`'s family, any port.
+fn unspecified(peer: &SocketAddr) -> SocketAddr {
+    match peer {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
+/// Addresses under which `bound` can be dialled: itself, or for an unspecified one the address that outgoing packets
+/// would carry, then loopback. Asks the kernel's routing table; sends nothing.
+pub(crate) fn dialable(bound: SocketAddr) -> Vec<SocketAddr> {
+    if !bound.ip().is_unspecified() {
+        return vec![bound];
+    }
+    // Documentation addresses (RFC 5737, RFC 3849): connecting a UDP socket only chooses a source address.
+    let (any, far, loopback): (SocketAddr, SocketAddr, IpAddr) = match bound {
+        SocketAddr::V4(_) => (
+            (Ipv4Addr::UNSPECIFIED, 0).into(),
+            (Ipv4Addr::new(192, 0, 2, 1), 9).into(),
+            Ipv4Addr::LOCALHOST.into(),
+        ),
+        SocketAddr::V6(_) => (
+            (Ipv6Addr::UNSPECIFIED, 0).into(),
+            (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into(),
+            Ipv6Addr::LOCALHOST.into(),
+        ),
+    };
+    let outward = std::net::UdpSocket::bind(any)
+        .and_then(|s| s.connect(far).and_then(|()| s.local_addr()))
+        .ok()
+        .map(|a| a.ip())
+        .filter(|ip| !ip.is_unspecified() && *ip != loopback);
+    outward
+        .into_iter()
+        .chain([loopback])
+        .map(|ip| SocketAddr::new(ip, bound.port()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_address_is_dialled_as_it_is() {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 4000));
+        assert_eq!(dialable(addr), vec![addr]);
+    }
+
+    #[test]
+    fn an_unspecified_address_always_offers_loopback() {
+        let found = dialable(SocketAddr::from(([0, 0, 0, 0], 4000)));
+        assert_eq!(
+            found.last(),
+            Some(&SocketAddr::from(([127, 0, 0, 1], 4000)))
+        );
+        assert!(found.iter().all(|a| !a.ip().is_unspecified()));
+    }
+}

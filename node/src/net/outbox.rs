@@ -1,0 +1,123 @@
+//! Control messages that nobody was there to hear yet. Bounded in number, bytes and age; nothing is lost in silence.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::types::Topic;
+
+/// Messages held.
+const MAX_MESSAGES: usize = 128;
+/// Bytes held.
+const MAX_BYTES: usize = 1024 * 1024;
+/// How long a message waits.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
+struct Waiting {
+    topic: Topic,
+    payload: Bytes,
+    since: Instant,
+}
+
+/// Messages in the order they were to be published.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+}
+
+impl Outbox {
+    /// Keeps a message; returns those given up to make room, oldest first.
+    pub(crate) fn keep(
+        &mut self,
+        topic: Topic,
+        payload: Bytes,
+        now: Instant,
+    ) -> Vec<(Topic, Bytes)> {
+        self.bytes += payload.len();
+        self.waiting.push_back(Waiting {
+            topic,
+            payload,
+            since: now,
+        });
+        let mut given_up = Vec::new();
+        while self.waiting.len() > MAX_MESSAGES || self.bytes > MAX_BYTES {
+            match self.pop_front() {
+                Some(message) => given_up.push(message),
+                None => break,
+            }
+        }
+        given_up
+    }
+
+    /// Messages that have waited too long, oldest first.
+    pub(crate) fn expired(&mut self, now: Instant) -> Vec<(Topic, Bytes)> {
+        let mut given_up = Vec::new();
+        while self
+            .waiting
+            .front()
+            .is_some_and(|w| now.saturating_duration_since(w.since) >= MAX_AGE)
+        {
+            given_up.extend(self.pop_front());
+        }
+        given_up
+    }
+
+    /// Takes out what waits for `topic`, in order.
+    pub(crate) fn take(&mut self, topic: Topic) -> Vec<Bytes> {
+        let (wanted, rest): (VecDeque<_>, VecDeque<_>) =
+            self.waiting.drain(..).partition(|w| w.topic == topic);
+        self.waiting = rest;
+        self.bytes = self.waiting.iter().map(|w| w.payload.len()).sum();
+        wanted.into_iter().map(|w| w.payload).collect()
+    }
+
+    fn pop_front(&mut self) -> Option<(Topic, Bytes)> {
+        let waiting = self.waiting.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(waiting.payload.len());
+        Some((waiting.topic, waiting.payload))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Topic = Topic([1; 32]);
+    const B: Topic = Topic([2; 32]);
+
+    #[test]
+    fn a_topic_is_taken_in_order_and_leaves_the_others() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        for (topic, text) in [(A, "1"), (B, "2"), (A, "3")] {
+            assert!(outbox.keep(topic, Bytes::from(text), now).is_empty());
+        }
+        assert_eq!(outbox.take(A), ["1", "3"]);
+        assert_eq!(outbox.take(A), Vec::<Bytes>::new());
+        assert_eq!(outbox.take(B), ["2"]);
+        assert_eq!(outbox.bytes, 0);
+    }
+
+    #[test]
+    fn the_oldest_is_given_up_and_named() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        let given_up: Vec<_> = (0..=MAX_MESSAGES)
+            .flat_map(|i| outbox.keep(A, Bytes::from(vec![i as u8]), now))
+            .collect();
+        assert_eq!(given_up, [(A, Bytes::from(vec![0]))]);
+        let big = Bytes::from(vec![0; MAX_BYTES]);
+        assert_eq!(outbox.keep(B, big, now).len(), MAX_MESSAGES);
+    }
+
+    #[test]
+    fn age_ends_the_wait() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        outbox.keep(A, Bytes::from("old"), now);
+        outbox.keep(A, Bytes::from("new"), now + MAX_AGE);
+        assert_eq!(outbox.expired(now + MAX_AGE), [(A, Bytes::from("old"))]);
+        assert_eq!(outbox.take(A), ["new"]);
+    }
+}

@@ -1,0 +1,423 @@
+//! The swarm task: libp2p's events to the driver's, the driver's commands to libp2p.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, PeerId, Swarm, Transport,
+    core::{ConnectedPoint, muxing::StreamMuxerBox},
+    gossipsub::{self, MessageAcceptance, PublishError},
+    swarm::{self, SwarmEvent, dial_opts::DialOpts},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    MAX_CONTROL_BYTES, NetError,
+    address::{RelayAddress, is_dialable, parse_quic, quic_multiaddr},
+    behaviour::{Behaviour, BehaviourEvent},
+    gossip::{ident_topic, topic_of, topic_score_params},
+    outbox::Outbox,
+    registry::Registry,
+    relay_link::RelayLink,
+    tasks::Tasks,
+    transport::QuicTransport,
+    types::{MessageRef, NetCommand, NetEvent, Refusal, Topic, Verdict},
+};
+
+/// Events waiting for the driver beyond the channel; with these full, libp2p is no longer polled and peers wait.
+const MAX_BACKLOG: usize = 256;
+/// Topics a node hears at a time: two epochs of the circle, its door, and room.
+const MAX_TOPICS: usize = 16;
+/// Addresses tried for one peer.
+const MAX_DIAL_ADDRS: usize = 8;
+/// How often waiting messages and the relay are looked after.
+const TICK: Duration = Duration::from_millis(100);
+/// Time given to gossip on its way when the network ends.
+const LINGER: Duration = Duration::from_millis(200);
+/// Gossip published longer ago than this is not on its way any more.
+const RECENT: Duration = Duration::from_secs(1);
+/// Time given to connections to say that they close.
+const CLOSE: Duration = Duration::from_millis(300);
+/// Connections live as long as QUIC keeps them; libp2p is not to close idle ones.
+const IDLE: Duration = Duration::from_secs(24 * 3600);
+
+/// libp2p's settings, shared with the relay.
+pub(crate) fn swarm_config(tasks: Tasks) -> swarm::Config {
+    swarm::Config::with_executor(tasks)
+        .with_idle_connection_timeout(IDLE)
+        .with_max_negotiating_inbound_streams(32)
+        .with_per_connection_event_buffer_size(32)
+}
+
+/// What the swarm task is given beside its transport and behaviour.
+pub(crate) struct Setup {
+    pub(crate) local_peer: PeerId,
+    /// Bound addresses to answer on.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Addresses to tell the driver about.
+    pub(crate) announced: Vec<SocketAddr>,
+    pub(crate) relay: Option<RelayAddress>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) endpoints: Vec<quinn::Endpoint>,
+    pub(crate) tasks: Tasks,
+}
+
+/// See the module.
+pub(crate) struct NodeSwarm {
+    swarm: Swarm<Behaviour>,
+    setup: Setup,
+    relay: Option<RelayLink>,
+    outbox: Outbox,
+    topics: HashSet<Topic>,
+    backlog: VecDeque<NetEvent>,
+    last_publish: Option<Instant>,
+}
+
+impl NodeSwarm {
+    pub(crate) fn new(
+        transport: QuicTransport,
+        behaviour: Behaviour,
+        setup: Setup,
+    ) -> Result<Self, NetError> {
+        let transport = transport
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+            .boxed();
+        let mut swarm = Swarm::new(
+            transport,
+            behaviour,
+            setup.local_peer,
+            swarm_config(setup.tasks.clone()),
+        );
+        for addr in &setup.listen {
+            swarm
+                .listen_on(quic_multiaddr(*addr))
+                .map_err(|_| NetError::Transport(super::TransportError::NoSuchEndpoint))?;
+        }
+        let backlog = setup
+            .announced
+            .iter()
+            .copied()
+            .map(NetEvent::Listening)
+            .collect();
+        let relay = setup
+            .relay
+            .clone()
+            .map(|address| RelayLink::new(address, Instant::now()));
+        Ok(Self {
+            swarm,
+            setup,
+            relay,
+            outbox: Outbox::default(),
+            topics: HashSet::new(),
+            backlog,
+            last_publish: None,
+        })
+    }
+
+    /// Runs until no command can come, or nobody takes events; then closes everything and ends all tasks.
+    pub(crate) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<NetCommand>,
+        events: mpsc::Sender<NetEvent>,
+    ) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                command = commands.recv() => match command {
+                    Some(command) => self.handle_command(command),
+                    None => break,
+                },
+                room = events.reserve(), if !self.backlog.is_empty() => match room {
+                    Ok(room) => if let Some(event) = self.backlog.pop_front() { room.send(event) },
+                    Err(_) => break,
+                },
+                _ = tick.tick() => self.handle_tick(Instant::now()),
+                event = self.swarm.select_next_some(), if self.backlog.len() < MAX_BACKLOG => self.handle_event(event),
+            }
+        }
+        self.close().await;
+    }
+
+    async fn close(mut self) {
+        if self
+            .last_publish
+            .is_some_and(|when| when.elapsed() < RECENT)
+        {
+            let flush = async {
+                loop {
+                    self.swarm.select_next_some().await;
+                }
+            };
+            let _: Result<(), _> = tokio::time::timeout(LINGER, flush).await;
+        }
+        let Self { swarm, setup, .. } = self;
+        drop(swarm);
+        for endpoint in &setup.endpoints {
+            endpoint.close(0u32.into(), b"");
+        }
+        let idle =
+            futures::future::join_all(setup.endpoints.iter().map(quinn::Endpoint::wait_idle));
+        let _ = tokio::time::timeout(CLOSE, idle).await;
+        setup.tasks.stop();
+    }
+
+    fn emit(&mut self, event: NetEvent) {
+        self.backlog.push_back(event);
+    }
+
+    fn refuse(&mut self, reason: Refusal) {
+        self.emit(NetEvent::Refused { reason });
+    }
+
+    // ---- commands
+
+    fn handle_command(&mut self, command: NetCommand) {
+        match command {
+            NetCommand::Subscribe(topic) => self.handle_subscribe(topic),
+            NetCommand::Unsubscribe(topic) => {
+                self.topics.remove(&topic);
+                self.outbox.take(topic);
+                self.swarm
+                    .behaviour_mut()
+                    .gossip
+                    .unsubscribe(&ident_topic(&topic));
+            }
+            NetCommand::Publish { topic, payload } if payload.len() > MAX_CONTROL_BYTES => {
+                tracing::warn!(
+                    bytes = payload.len(),
+                    "a control payload over the limit was not published"
+                );
+                let _ = topic;
+                self.refuse(Refusal::ControlTooLarge {
+                    bytes: payload.len(),
+                });
+            }
+            NetCommand::Publish { topic, payload } => self.publish(topic, payload),
+            NetCommand::Verdict { message, verdict } => self.handle_verdict(&message, verdict),
+            NetCommand::Dial { peer, addrs } => self.handle_dial(peer, &addrs),
+            NetCommand::Block(peer) => {
+                self.swarm.behaviour_mut().gossip.blacklist_peer(&peer);
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+            NetCommand::AttachRoute(_) => self.refuse(Refusal::RouteInDirectCircle),
+            // Carried out by the courier.
+            NetCommand::DetachRoute(_) | NetCommand::Allow(_) | NetCommand::Media(_) => {}
+        }
+    }
+
+    fn handle_subscribe(&mut self, topic: Topic) {
+        if !self.topics.contains(&topic) && self.topics.len() >= MAX_TOPICS {
+            self.refuse(Refusal::TooManyTopics);
+            return;
+        }
+        self.topics.insert(topic);
+        let ident = ident_topic(&topic);
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        if self.relay.is_none() {
+            let _ = gossip.set_topic_params(ident.clone(), topic_score_params());
+        }
+        if gossip.subscribe(&ident).is_err() {
+            self.refuse(Refusal::TooManyTopics);
+        }
+    }
+
+    fn publish(&mut self, topic: Topic, payload: Bytes) {
+        match self
+            .swarm
+            .behaviour_mut()
+            .gossip
+            .publish(ident_topic(&topic), payload.to_vec())
+        {
+            Ok(_) => self.last_publish = Some(Instant::now()),
+            // Said already.
+            Err(PublishError::Duplicate) => {}
+            Err(PublishError::NoPeersSubscribedToTopic) => {
+                for (topic, payload) in self.outbox.keep(topic, payload, Instant::now()) {
+                    self.refuse(Refusal::NobodyListening { topic, payload });
+                }
+            }
+            Err(PublishError::MessageTooLarge) => self.refuse(Refusal::ControlTooLarge {
+                bytes: payload.len(),
+            }),
+            // Full queues, mostly; gossipsub has put the message among those seen, so a second try would do nothing.
+            Err(_) => self.refuse(Refusal::NobodyListening { topic, payload }),
+        }
+    }
+
+    fn handle_verdict(&mut self, message: &MessageRef, verdict: Verdict) {
+        let acceptance = match verdict {
+            Verdict::Accept => MessageAcceptance::Accept,
+            Verdict::Reject if self.relay.is_none() => MessageAcceptance::Reject,
+            Verdict::Reject | Verdict::Ignore => MessageAcceptance::Ignore,
+        };
+        self.swarm
+            .behaviour_mut()
+            .gossip
+            .report_message_validation_result(&message.id, &message.source, acceptance);
+    }
+
+    fn handle_dial(&mut self, peer: PeerId, addrs: &[SocketAddr]) {
+        if self.relay.is_some() {
+            self.refuse(Refusal::DialInRelayedCircle);
+            return;
+        }
+        if self.setup.registry.is_blocked(&peer) {
+            self.refuse(Refusal::PeerBlocked(peer));
+            return;
+        }
+        if peer == self.setup.local_peer {
+            return;
+        }
+        let addrs: Vec<Multiaddr> = addrs
+            .iter()
+            .filter(|a| is_dialable(a))
+            .take(MAX_DIAL_ADDRS)
+            .map(|a| quic_multiaddr(*a))
+            .collect();
+        match self
+            .swarm
+            .dial(DialOpts::peer_id(peer).addresses(addrs).build())
+        {
+            Ok(()) | Err(swarm::DialError::DialPeerConditionFalse(_)) => {}
+            Err(_) => self.emit(NetEvent::Unreachable(peer)),
+        }
+    }
+
+    // ---- time
+
+    fn handle_tick(&mut self, now: Instant) {
+        for (topic, payload) in self.outbox.expired(now) {
+            self.refuse(Refusal::NobodyListening { topic, payload });
+        }
+        let Some(relay) = &mut self.relay else { return };
+        if relay.dial_is_due(now) {
+            let address = relay.address();
+            let opts = DialOpts::peer_id(address.peer)
+                .addresses(vec![quic_multiaddr(address.addr)])
+                .build();
+            if self.swarm.dial(opts).is_err() {
+                self.handle_relay_lost(now);
+            }
+        }
+    }
+
+    fn handle_relay_lost(&mut self, now: Instant) {
+        if self
+            .relay
+            .as_mut()
+            .is_some_and(|relay| relay.handle_lost(now))
+        {
+            self.emit(NetEvent::RelayDown);
+        }
+    }
+
+    // ---- libp2p
+
+    fn handle_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.handle_gossip(event),
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                num_established,
+                endpoint,
+                ..
+            } if num_established.get() == 1 => {
+                self.handle_connected(peer_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                num_established: 0,
+                ..
+            } => {
+                if self.is_relay(&peer_id) {
+                    self.handle_relay_lost(Instant::now());
+                } else {
+                    self.emit(NetEvent::Disconnected(peer_id));
+                }
+            }
+            SwarmEvent::OutgoingConnectionError {
+                peer_id: Some(peer),
+                ..
+            } if !self.swarm.is_connected(&peer) => {
+                if self.is_relay(&peer) {
+                    self.handle_relay_lost(Instant::now());
+                } else {
+                    self.emit(NetEvent::Unreachable(peer));
+                }
+            }
+            SwarmEvent::ListenerError { .. } => {
+                tracing::debug!("a connection could not be accepted")
+            }
+            _ => {}
+        }
+    }
+
+    fn is_relay(&self, peer: &PeerId) -> bool {
+        self.relay
+            .as_ref()
+            .is_some_and(|relay| relay.address().peer == *peer)
+    }
+
+    fn handle_connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+        match &mut self.relay {
+            Some(relay) => {
+                relay.handle_up(Instant::now());
+                self.emit(NetEvent::RelayUp);
+            }
+            None => {
+                if let Some((remote, _)) = parse_quic(endpoint.get_remote_address()) {
+                    self.emit(NetEvent::Connected { peer, remote });
+                }
+            }
+        }
+    }
+
+    fn handle_gossip(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message {
+                propagation_source: from,
+                message_id,
+                message,
+            } => {
+                let message_ref = MessageRef {
+                    id: message_id,
+                    source: from,
+                };
+                match topic_of(&message.topic).filter(|topic| self.topics.contains(topic)) {
+                    Some(topic) => {
+                        let payload = Bytes::from(message.data);
+                        self.emit(NetEvent::Control {
+                            topic,
+                            payload,
+                            from,
+                            message: message_ref,
+                        });
+                    }
+                    // Given up a moment ago.
+                    None => self.handle_verdict(&message_ref, Verdict::Ignore),
+                }
+            }
+            gossipsub::Event::Subscribed {
+                peer_id: peer,
+                topic,
+            } => {
+                if let Some(topic) = topic_of(&topic) {
+                    for payload in self.outbox.take(topic) {
+                        self.publish(topic, payload);
+                    }
+                    self.emit(NetEvent::Subscribed { peer, topic });
+                }
+            }
+            gossipsub::Event::SlowPeer { .. } => tracing::debug!("a peer takes gossip too slowly"),
+            _ => {}
+        }
+    }
+}

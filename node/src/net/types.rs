@@ -1,0 +1,200 @@
+//! The words the driver and the network exchange.
+
+use std::{fmt, net::SocketAddr};
+
+use bytes::Bytes;
+use libp2p::{PeerId, gossipsub::MessageId};
+
+/// An opaque gossip topic. Whoever knows it can subscribe, so it is never printed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic(pub [u8; 32]);
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Topic(..)")
+    }
+}
+
+/// A media route at a relay. Whoever knows it can attach, so it is never printed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouteKey(pub [u8; 32]);
+
+impl fmt::Debug for RouteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RouteKey(..)")
+    }
+}
+
+/// Names one received control message, for the verdict on it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MessageRef {
+    pub(crate) id: MessageId,
+    pub(crate) source: PeerId,
+}
+
+/// What is to happen to a received control message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Forward it.
+    Accept,
+    /// Do not forward it; nobody is to blame.
+    Ignore,
+    /// Do not forward it and hold it against whoever sent it. In a relayed circle the same as [`Verdict::Ignore`]:
+    /// the relay forwards what it cannot read, and blaming it would cut this node off from the circle.
+    Reject,
+}
+
+/// What the driver asks of the network.
+#[derive(Debug, Clone)]
+pub enum NetCommand {
+    /// Hear a topic; at a relay, have it forwarded.
+    Subscribe(Topic),
+    /// Stop hearing a topic. What still waits to be published on it is forgotten.
+    Unsubscribe(Topic),
+    /// Broadcast `payload`, at most [`MAX_CONTROL_BYTES`](super::MAX_CONTROL_BYTES). Waits, bounded in number and
+    /// time, for somebody to subscribe; [`Refusal::NobodyListening`] follows if nobody does.
+    Publish {
+        /// Where.
+        topic: Topic,
+        /// Sealed bytes.
+        payload: Bytes,
+    },
+    /// The decision on a message that arrived; until then it is not forwarded (and after about five seconds cannot be).
+    Verdict {
+        /// Which.
+        message: MessageRef,
+        /// What.
+        verdict: Verdict,
+    },
+    /// Connect to a member (direct circles only). Nothing happens while connected to it.
+    Dial {
+        /// Who must answer; anybody else is refused in the handshake.
+        peer: PeerId,
+        /// Where, tried together.
+        addrs: Vec<SocketAddr>,
+    },
+    /// Send media to, and accept media from, exactly these; replaces the previous list. Direct circles only.
+    Allow(Vec<PeerId>),
+    /// Close every connection of this peer, drop its gossip, refuse its return.
+    Block(PeerId),
+    /// Take a slot on a media route of the relay. With two attached already, the older is given up.
+    AttachRoute(RouteKey),
+    /// Give the slot back; nothing more is heard from that route, from this moment.
+    DetachRoute(RouteKey),
+    /// One sealed packet, at most [`MAX_PACKET_BYTES`](super::MAX_PACKET_BYTES): to every allowed peer, or once to the
+    /// relay on the newest route it has confirmed.
+    Media(Bytes),
+}
+
+/// What the network tells the driver.
+#[derive(Debug, Clone)]
+pub enum NetEvent {
+    /// Peers may dial this address (direct circles).
+    Listening(SocketAddr),
+    /// The first connection to a peer is up.
+    Connected {
+        /// Who.
+        peer: PeerId,
+        /// The address it is seen at. Not to be logged or stored.
+        remote: SocketAddr,
+    },
+    /// The last connection to a peer is gone.
+    Disconnected(PeerId),
+    /// A dial failed on every address.
+    Unreachable(PeerId),
+    /// A control message, unverified. Answer with [`NetCommand::Verdict`].
+    Control {
+        /// Where.
+        topic: Topic,
+        /// Sealed bytes.
+        payload: Bytes,
+        /// The neighbour that handed it on: not its author.
+        from: PeerId,
+        /// For the verdict.
+        message: MessageRef,
+    },
+    /// A neighbour now hears this topic: publishing reaches somebody.
+    Subscribed {
+        /// Who; the relay, in relayed circles.
+        peer: PeerId,
+        /// What.
+        topic: Topic,
+    },
+    /// One sealed packet, unverified.
+    Media {
+        /// The connection it came on; `None` when a relay forwarded it.
+        from: Option<PeerId>,
+        /// Sealed bytes.
+        payload: Bytes,
+    },
+    /// Connected to the relay. Topics and routes are being asked for again by themselves.
+    RelayUp,
+    /// Not connected to the relay; it is being dialled again, with growing pauses.
+    RelayDown,
+    /// The relay confirmed a route: media sent now uses it.
+    RouteAttached(RouteKey),
+    /// A command was not carried out.
+    Refused {
+        /// Why.
+        reason: Refusal,
+    },
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A control payload over [`MAX_CONTROL_BYTES`](super::MAX_CONTROL_BYTES).
+    #[error("a control payload of {bytes} bytes")]
+    ControlTooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// A message was given up: nobody subscribed in time, or too many were waiting.
+    #[error("nobody listens to the topic")]
+    NobodyListening {
+        /// Where it was to be published.
+        topic: Topic,
+        /// What was not said.
+        payload: Bytes,
+    },
+    /// More topics than a node may hear at a time.
+    #[error("too many topics")]
+    TooManyTopics,
+    /// A relayed circle never dials a member.
+    #[error("members of a relayed circle are not dialled")]
+    DialInRelayedCircle,
+    /// A direct circle has no routes.
+    #[error("a direct circle has no routes")]
+    RouteInDirectCircle,
+    /// The peer was blocked earlier.
+    #[error("the peer is blocked")]
+    PeerBlocked(PeerId),
+    /// The relay did not grant a slot. Asked again every few seconds while the route is wanted.
+    #[error("the relay refused a route: {reason}")]
+    Route {
+        /// Which.
+        route: RouteKey,
+        /// Its words.
+        reason: RouteRefusal,
+    },
+}
+
+/// Why a relay did not grant a slot on a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RouteRefusal {
+    /// The route has all the slots it may have.
+    #[error("the route is full")]
+    RouteFull,
+    /// This connection holds all the routes it may hold.
+    #[error("too many routes on this connection")]
+    TooManyRoutes,
+    /// The relay holds all the routes it may hold.
+    #[error("the relay is full")]
+    RelayFull,
+    /// The slot number is zero or already used for another route.
+    #[error("the slot is taken")]
+    SlotTaken,
+    /// A reason this version does not know.
+    #[error("reason {0}")]
+    Other(u8),
+}
