@@ -1,0 +1,194 @@
+//! The media hub: routes, who is attached to them, and the copying.
+//!
+//! Locks are taken in one order, a session's slots, then the routes, then one route's members, and only the last is
+//! held while copying. Handing a datagram to QUIC never waits.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::Ordering::Relaxed},
+};
+
+use bytes::Bytes;
+use libp2p::PeerId;
+
+use super::{
+    RelayLimits,
+    session::Session,
+    stats::{Counters, count},
+};
+use crate::net::{Observer, RouteKey, RouteRefusal, Tasks, wire};
+
+/// One connection on one route.
+struct Member {
+    connection: quinn::Connection,
+    peer: PeerId,
+    slot: u8,
+}
+
+/// The connections attached to a route.
+#[derive(Default)]
+pub(crate) struct Route {
+    members: RwLock<Vec<Member>>,
+}
+
+/// A session's slots: its own numbers for the routes it is attached to.
+pub(crate) type Slots = Vec<(u8, RouteKey, Arc<Route>)>;
+
+/// See the module.
+pub(crate) struct Hub {
+    routes: Mutex<HashMap<RouteKey, Arc<Route>>>,
+    pub(crate) limits: RelayLimits,
+    pub(crate) counters: Counters,
+    pub(crate) tasks: Tasks,
+}
+
+impl Hub {
+    pub(crate) fn new(limits: RelayLimits, tasks: Tasks) -> Arc<Self> {
+        Arc::new(Self {
+            routes: Mutex::default(),
+            limits,
+            counters: Counters::default(),
+            tasks,
+        })
+    }
+
+    /// Gives `session` the slot on the route. Asking again for what one has is granted again.
+    pub(crate) fn attach(
+        &self,
+        session: &Session,
+        slot: u8,
+        key: RouteKey,
+    ) -> Result<(), RouteRefusal> {
+        let result = self.try_attach(session, slot, key);
+        if result.is_err() {
+            count(&self.counters.routes_refused);
+        }
+        result
+    }
+
+    fn try_attach(&self, session: &Session, slot: u8, key: RouteKey) -> Result<(), RouteRefusal> {
+        let mut slots = session.slots();
+        if slots.iter().any(|(s, k, _)| *s == slot && *k == key) {
+            return Ok(());
+        }
+        if slot == wire::DIRECT_SLOT || slots.iter().any(|(s, k, _)| *s == slot || *k == key) {
+            return Err(RouteRefusal::SlotTaken);
+        }
+        if slots.len() >= self.limits.routes_per_connection {
+            return Err(RouteRefusal::TooManyRoutes);
+        }
+        let mut routes = self.routes();
+        let route = match routes.get(&key) {
+            Some(route) => Arc::clone(route),
+            None if routes.len() >= self.limits.routes => return Err(RouteRefusal::RelayFull),
+            None => Arc::default(),
+        };
+        {
+            let mut members = route
+                .members
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            // A client that lost its connection returns on a new one; its old place is not to keep it out.
+            members.retain(|m| m.peer != session.peer);
+            if members.len() >= self.limits.slots_per_route {
+                return Err(RouteRefusal::RouteFull);
+            }
+            members.push(Member {
+                connection: session.connection.clone(),
+                peer: session.peer,
+                slot,
+            });
+        }
+        routes.insert(key, Arc::clone(&route));
+        self.counters.routes.store(routes.len() as u64, Relaxed);
+        slots.push((slot, key, route));
+        Ok(())
+    }
+
+    /// Takes the slot back; the route dies with its last.
+    pub(crate) fn detach(&self, session: &Session, slot: u8) {
+        let mut slots = session.slots();
+        if let Some(at) = slots.iter().position(|(s, _, _)| *s == slot) {
+            let (_, key, route) = slots.swap_remove(at);
+            self.leave(session, key, &route);
+        }
+    }
+
+    /// Takes every slot of a session back.
+    pub(crate) fn detach_all(&self, session: &Session) {
+        for (_, key, route) in session.slots().drain(..) {
+            self.leave(session, key, &route);
+        }
+    }
+
+    fn leave(&self, session: &Session, key: RouteKey, route: &Arc<Route>) {
+        let mut routes = self.routes();
+        let mut members = route
+            .members
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        members.retain(|m| m.connection.stable_id() != session.connection.stable_id());
+        if members.is_empty()
+            && routes
+                .get(&key)
+                .is_some_and(|current| Arc::ptr_eq(current, route))
+        {
+            routes.remove(&key);
+        }
+        self.counters.routes.store(routes.len() as u64, Relaxed);
+    }
+
+    /// Copies one datagram to the others on its route, each under its own slot number.
+    pub(crate) fn forward(&self, session: &Session, datagram: Bytes) {
+        count(&self.counters.datagrams_in);
+        let Some((slot, packet)) = wire::parse_datagram(datagram.clone()) else {
+            count(&self.counters.datagrams_refused);
+            return;
+        };
+        let route = session
+            .slots()
+            .iter()
+            .find(|(s, _, _)| *s == slot)
+            .map(|(_, _, route)| Arc::clone(route));
+        let Some(route) = route else {
+            count(&self.counters.datagrams_refused);
+            return;
+        };
+        let sender = session.connection.stable_id();
+        // Members mostly use the same number, so the last rewriting mostly serves again.
+        let mut rewritten = (slot, datagram);
+        let (mut sent, mut dropped) = (0, 0);
+        for member in route
+            .members
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            if member.connection.stable_id() == sender {
+                continue;
+            }
+            if rewritten.0 != member.slot {
+                rewritten = (member.slot, wire::datagram(member.slot, &packet));
+            }
+            // A full queue pushes out its oldest without saying so.
+            dropped +=
+                u64::from(member.connection.datagram_send_buffer_space() < rewritten.1.len());
+            match member.connection.send_datagram(rewritten.1.clone()) {
+                Ok(()) => sent += 1,
+                Err(_) => dropped += 1,
+            }
+        }
+        self.counters.datagrams_out.fetch_add(sent, Relaxed);
+        self.counters.datagrams_dropped.fetch_add(dropped, Relaxed);
+    }
+
+    fn routes(&self) -> MutexGuard<'_, HashMap<RouteKey, Arc<Route>>> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Hub {
+    fn connected(self: Arc<Self>, peer: PeerId, connection: quinn::Connection) {
+        Session::begin(self, peer, connection);
+    }
+}
