@@ -1,0 +1,402 @@
+//! Circles behind a relay, over real sockets on loopback.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod net_support;
+
+use std::time::Duration;
+
+use libp2p::{PeerId, identity::Keypair};
+use net_support::{LOCAL, PATIENCE, ROUTE, TOPIC, TestNode, TestRelay, circle, heard, heard_media};
+use undertone_node::{
+    net::{NetCommand, NetEvent, NetworkConfig, Refusal, Route, RouteKey, RouteRefusal},
+    relay::{RelayConfig, RelayLimits},
+};
+
+fn small(limits: RelayLimits) -> TestRelay {
+    TestRelay::start(RelayConfig {
+        limits,
+        ..RelayConfig::new(Keypair::generate_ed25519(), vec![LOCAL])
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gossip_reaches_all_and_media_all_but_the_sender() {
+    let relay = TestRelay::new();
+    let mut nodes = circle(&relay.address(), 3).await;
+    for (at, text) in ["zero", "one", "two"].into_iter().enumerate() {
+        nodes[at].publish(text).await;
+    }
+    for at in 0..3 {
+        for (by, text) in ["zero", "one", "two"].into_iter().enumerate() {
+            if by == at {
+                nodes[at]
+                    .expect_none("one's own words", |e| heard(e, text))
+                    .await;
+            } else {
+                nodes[at].hears(text).await;
+            }
+        }
+    }
+    for by in 0..3 {
+        let text = format!("voice of {by}");
+        for at in (0..3).filter(|at| *at != by) {
+            let (sender, hearer) = pair(&mut nodes, by, at);
+            assert_eq!(
+                hearer.hears_media(sender, &text).await,
+                None,
+                "no member is named"
+            );
+        }
+        nodes[by]
+            .expect_none("one's own voice", |e| heard_media(e, &text))
+            .await;
+    }
+    let stats = relay.relay.stats();
+    assert_eq!((stats.connections, stats.routes, stats.topics), (3, 1, 1));
+    assert!(stats.datagrams_out >= 6 && stats.messages == 3);
+    // Members never learn of each other's existence from the network.
+    for node in &mut nodes {
+        node.expect_none("a member's connection", |e| {
+            matches!(e, NetEvent::Connected { .. }).then_some(())
+        })
+        .await;
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+    relay
+        .until("everybody gone", |s| {
+            s.connections == 0 && s.routes == 0 && s.topics == 0
+        })
+        .await;
+    relay.stop().await;
+}
+
+/// Two different nodes, mutably the second.
+fn pair(nodes: &mut [TestNode], sender: usize, hearer: usize) -> (&TestNode, &mut TestNode) {
+    let [sender, hearer] = nodes.get_disjoint_mut([sender, hearer]).unwrap();
+    (sender, hearer)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn detaching_ends_it_both_ways() {
+    let relay = TestRelay::new();
+    let mut nodes = circle(&relay.address(), 3).await;
+    let (sender, hearer) = pair(&mut nodes, 0, 1);
+    hearer.hears_media(sender, "before").await;
+    nodes[1].command(NetCommand::DetachRoute(ROUTE)).await;
+    let (sender, hearer) = pair(&mut nodes, 0, 2);
+    hearer.hears_media(sender, "after").await;
+    nodes[1].media("from outside").await;
+    nodes[1]
+        .expect_none("media after detaching", |e| heard_media(e, "after"))
+        .await;
+    for at in [0, 2] {
+        nodes[at]
+            .expect_none("media of one who detached", |e| {
+                heard_media(e, "from outside")
+            })
+            .await;
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_epoch_change_moves_to_the_new_route_without_the_one_left_behind() {
+    const NEXT: RouteKey = RouteKey([9; 32]);
+    let relay = TestRelay::new();
+    let mut nodes = circle(&relay.address(), 3).await;
+    for at in [0, 1] {
+        nodes[at].command(NetCommand::AttachRoute(NEXT)).await;
+        nodes[at].attached(NEXT).await;
+    }
+    relay.until("both routes", |s| s.routes == 2).await;
+    let (sender, hearer) = pair(&mut nodes, 0, 1);
+    hearer.hears_media(sender, "new epoch").await;
+    nodes[2]
+        .expect_none("media of the new epoch", |e| heard_media(e, "new epoch"))
+        .await;
+    // The old route is still heard until it is given up.
+    let (sender, hearer) = pair(&mut nodes, 2, 1);
+    hearer.hears_media(sender, "old epoch").await;
+    for at in [0, 1] {
+        nodes[at].command(NetCommand::DetachRoute(ROUTE)).await;
+    }
+    nodes[2].command(NetCommand::DetachRoute(ROUTE)).await;
+    relay.until("one route", |s| s.routes == 1).await;
+    let (sender, hearer) = pair(&mut nodes, 1, 0);
+    hearer.hears_media(sender, "still here").await;
+    for node in nodes {
+        node.stop().await;
+    }
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_returns_finds_its_circle_again() {
+    let identity = Keypair::generate_ed25519();
+    let relay = TestRelay::start(RelayConfig::new(identity.clone(), vec![LOCAL]));
+    let address = relay.address();
+    let mut nodes = circle(&address, 3).await;
+    relay.stop().await;
+    for node in &mut nodes {
+        node.expect("the loss", |e| {
+            matches!(e, NetEvent::RelayDown).then_some(())
+        })
+        .await;
+    }
+    // Said while nobody hears: kept.
+    nodes[0].publish("said in between").await;
+    nodes[0].media("lost").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+
+    let relay = TestRelay::start(RelayConfig::new(identity, vec![address.addr]));
+    for node in &mut nodes {
+        node.up().await;
+        node.subscribed(address.peer).await;
+        node.attached(ROUTE).await;
+    }
+    for at in [1, 2] {
+        let (sender, hearer) = pair(&mut nodes, 0, at);
+        hearer.hears_media(sender, "back again").await;
+    }
+    nodes[1].publish("said afterwards").await;
+    nodes[2].hears("said afterwards").await;
+    for node in nodes {
+        node.stop().await;
+    }
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_is_not_there_is_told_once_and_tried_again() {
+    let identity = Keypair::generate_ed25519();
+    let gone = TestRelay::start(RelayConfig::new(identity.clone(), vec![LOCAL]));
+    let address = gone.address();
+    gone.stop().await;
+    let mut node = TestNode::relayed(&address);
+    node.command(NetCommand::Subscribe(TOPIC)).await;
+    node.command(NetCommand::AttachRoute(ROUTE)).await;
+    node.expect("the loss", |e| {
+        matches!(e, NetEvent::RelayDown).then_some(())
+    })
+    .await;
+    let relay = TestRelay::start(RelayConfig::new(identity, vec![address.addr]));
+    node.up().await;
+    node.attached(ROUTE).await;
+    node.expect_none("a second loss", |e| {
+        matches!(e, NetEvent::RelayDown).then_some(())
+    })
+    .await;
+    node.stop().await;
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_route_refuses_and_lets_in_when_a_place_is_free() {
+    let relay = small(RelayLimits {
+        slots_per_route: 2,
+        ..RelayLimits::default()
+    });
+    let mut nodes = circle(&relay.address(), 2).await;
+    let mut third = TestNode::relayed(&relay.address());
+    third.command(NetCommand::AttachRoute(ROUTE)).await;
+    let reason = third
+        .expect("a refusal", |e| match e {
+            NetEvent::Refused {
+                reason: Refusal::Route { route, reason },
+            } if *route == ROUTE => Some(*reason),
+            _ => None,
+        })
+        .await;
+    assert_eq!(reason, RouteRefusal::RouteFull);
+    third.media("from outside").await;
+    nodes[0]
+        .expect_none("media of one without a slot", |e| {
+            heard_media(e, "from outside")
+        })
+        .await;
+    nodes.pop().unwrap().stop().await;
+    third.attached(ROUTE).await;
+    let hearer = &mut nodes[0];
+    hearer.hears_media(&third, "inside").await;
+    for node in nodes.into_iter().chain([third]) {
+        node.stop().await;
+    }
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_third_route_replaces_the_oldest() {
+    let relay = TestRelay::new();
+    let mut node = TestNode::relayed(&relay.address());
+    for i in 1..=4 {
+        let route = RouteKey([i; 32]);
+        node.command(NetCommand::AttachRoute(route)).await;
+        node.attached(route).await;
+    }
+    relay.until("two routes", |s| s.routes == 2).await;
+    assert_eq!(relay.relay.stats().routes_refused, 0);
+    node.stop().await;
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relayed_circle_never_dials_a_member() {
+    let relay = TestRelay::new();
+    let mut member = TestNode::direct();
+    // Even told to listen, it only takes the address to send from.
+    let mut node = TestNode::start(NetworkConfig {
+        listen: vec![LOCAL],
+        route: Route::Relay(relay.address()),
+        ..NetworkConfig::relayed(Keypair::generate_ed25519(), relay.address())
+    });
+    node.up().await;
+    assert!(node.network.local_addrs.is_empty());
+    node.command(NetCommand::Dial {
+        peer: member.peer(),
+        addrs: vec![member.addr()],
+    })
+    .await;
+    node.expect("a refusal", |e| {
+        matches!(
+            e,
+            NetEvent::Refused {
+                reason: Refusal::DialInRelayedCircle
+            }
+        )
+        .then_some(())
+    })
+    .await;
+    member
+        .expect_none("a connection", |e| {
+            matches!(e, NetEvent::Connected { .. }).then_some(())
+        })
+        .await;
+    member.stop().await;
+    node.stop().await;
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_identity_at_the_relays_address_is_refused() {
+    let relay = TestRelay::new();
+    let mut impostor = relay.address();
+    impostor.peer = PeerId::random();
+    let mut node = TestNode::relayed(&impostor);
+    node.expect("the loss", |e| {
+        matches!(e, NetEvent::RelayDown).then_some(())
+    })
+    .await;
+    node.expect_none("a connection", |e| {
+        matches!(e, NetEvent::RelayUp).then_some(())
+    })
+    .await;
+    assert_eq!(relay.relay.stats().connections, 0);
+    node.stop().await;
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rejecting_member_stays_connected_to_the_relay() {
+    use undertone_node::net::Verdict;
+    let relay = TestRelay::new();
+    let mut nodes = circle(&relay.address(), 2).await;
+    let mut strict = TestNode::relayed(&relay.address());
+    strict.command(NetCommand::Subscribe(TOPIC)).await;
+    strict.up().await;
+    strict.subscribed(relay.address().peer).await;
+    for i in 0..30 {
+        nodes[0].publish(&format!("nonsense {i}")).await;
+        let message = strict
+            .expect("a message", |e| match e {
+                NetEvent::Control { message, .. } => Some(message.clone()),
+                _ => None,
+            })
+            .await;
+        strict
+            .command(NetCommand::Verdict {
+                message,
+                verdict: Verdict::Reject,
+            })
+            .await;
+    }
+    nodes[1].publish("sense").await;
+    strict.hears("sense").await;
+    for node in nodes.into_iter().chain([strict]) {
+        node.stop().await;
+    }
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_who_floods_is_held_to_the_rate() {
+    let relay = TestRelay::new();
+    let mut nodes = circle(&relay.address(), 2).await;
+    let (sender, hearer) = pair(&mut nodes, 0, 1);
+    hearer.hears_media(sender, "first").await;
+    let before = relay.relay.stats();
+    for i in 0..1_500 {
+        nodes[0].media("flood").await;
+        if i % 15 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    relay
+        .until("the flood", |s| {
+            s.datagrams_refused > before.datagrams_refused + 100
+        })
+        .await;
+    // The hearer is well, and so is the sender once it has calmed down.
+    let (sender, hearer) = pair(&mut nodes, 1, 0);
+    hearer.hears_media(sender, "unharmed").await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let (sender, hearer) = pair(&mut nodes, 0, 1);
+    hearer.hears_media(sender, "calm again").await;
+    for node in nodes {
+        node.stop().await;
+    }
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_vanishes_without_a_word_is_forgotten() {
+    let relay = TestRelay::new();
+    let address = relay.address();
+    let mut nodes = circle(&address, 2).await;
+    // Its runtime is gone from one moment to the next: no close frame leaves.
+    let lost = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let node = runtime.block_on(async {
+            let mut node = TestNode::relayed(&address);
+            node.command(NetCommand::AttachRoute(ROUTE)).await;
+            node.attached(ROUTE).await;
+            node
+        });
+        runtime.shutdown_background();
+        node
+    });
+    let lost = tokio::task::spawn_blocking(|| lost.join().unwrap())
+        .await
+        .unwrap();
+    relay
+        .until("the connection's end", |s| s.connections == 2)
+        .await;
+    drop(lost);
+    let (sender, hearer) = pair(&mut nodes, 0, 1);
+    tokio::time::timeout(PATIENCE, hearer.hears_media(sender, "we go on"))
+        .await
+        .unwrap();
+    for node in nodes {
+        node.stop().await;
+    }
+    relay.stop().await;
+}
