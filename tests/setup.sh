@@ -7,7 +7,8 @@ target=${CARGO_TARGET_DIR:-$top/target}
 PATH=$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin # rustup before a new login; ldconfig for people who are not root
 packages=() reasons=()
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+if [ -t 1 ]; then bold=$'\e[1m' plain=$'\e[0m'; else bold="" plain=""; fi
+say() { printf '%s\n' "$bold==> $*$plain"; }
 note() { printf '    %s\n' "$*"; }
 die() {
   printf '\n' >&2

@@ -60,9 +60,9 @@ def check():
     spoiled |= {f"bit {bit} flipped": flipped(genuine, bit) for bit in range(0, 8 * len(genuine), 7)}
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        wrong = [] if main([export(genuine, folder)]) == 0 else ["the genuine pledge was refused"]
-        quiet, sys.stdout = sys.stdout, open(folder / "answers", "w", encoding="utf-8")
+        shown, sys.stdout = sys.stdout, open(folder / "answers", "w", encoding="utf-8")
         try:
+            wrong = [] if main([export(genuine, folder)]) == 0 else ["the genuine pledge was refused"]
             wrong += [f"accepted: {how}" for how, data in spoiled.items() if main([export(data, folder)]) != 1]
             # Armour that is not there, or there twice, is refused too.
             path = pathlib.Path(export(genuine, folder))
@@ -71,7 +71,7 @@ def check():
             wrong += [] if main([str(folder / "none")]) == 1 else ["accepted: no file"]
         finally:
             sys.stdout.close()
-            sys.stdout = quiet
+            sys.stdout = shown
     for line in wrong:
         print(line, file=sys.stderr)
     print(f"Python check of itself: 1 genuine pledge, {len(spoiled) + 2} spoiled ones, {len(wrong)} judged wrongly.")
