@@ -63,7 +63,7 @@ want_test_tools() {
 install_wanted() {
   [ ${#packages[@]} -gt 0 ] || return 0
   local i answer root=() log=$target/setup.log
-  say "${#packages[@]} packages that Undertone needs are not on this machine:"
+  say "Undertone needs a few things that are not on this machine:"
   for i in "${!packages[@]}"; do printf '    %-20s %s\n' "${packages[i]}" "${reasons[i]}"; done
   command -v apt-get >/dev/null ||
     die "There is no apt here to install them with. Please install what does the same with this system's own tool, and start again."
