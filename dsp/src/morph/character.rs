@@ -1,5 +1,8 @@
-//! Who one sounds like: the secret seed of a circle and the direction a person chose.
+//! Who one sounds like: the secret seed of a circle, the direction a person chose, and the pseudo-voice
+//! drawn from both.
 
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// The secret that a pseudo-voice is drawn from; one for each circle. Wiped when dropped, never shown.
@@ -13,9 +16,6 @@ impl MorphSeed {
     /// A seed of 32 random bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
-    }
-    pub(crate) fn bytes(&self) -> &[u8; 32] {
-        &self.0
     }
 }
 
@@ -53,4 +53,168 @@ impl Character {
         Self::Warm,
         Self::Bright,
     ];
+
+    /// Range of the target mean pitch, hertz.
+    fn pitch_range_hz(self) -> (f32, f32) {
+        match self {
+            Self::Free | Self::Warm | Self::Bright => (100.0, 250.0),
+            Self::Low => (95.0, 135.0),
+            Self::Middle => (130.0, 185.0),
+            Self::High => (180.0, 255.0),
+        }
+    }
+
+    /// Range of the spectral tilt, dB an octave.
+    fn tilt_range_db(self) -> (f32, f32) {
+        match self {
+            Self::Warm => (-4.0, -1.0),
+            Self::Bright => (1.0, 4.0),
+            _ => (-4.0, 4.0),
+        }
+    }
+}
+
+pub(super) const SINUSOIDS: usize = 3;
+pub(super) const COSINES: usize = 6;
+
+const TRACT: f32 = 0.18;
+const PIVOT: f32 = 0.22;
+const SINUSOID: f32 = 0.09;
+const COSINE_DB: f32 = 4.5;
+const CONTRAST: f32 = 0.25;
+/// A draw with less than this much warp (1 is the edge of the range) is too near "unchanged".
+const LEAST_WARP: f32 = 0.3;
+
+/// Everything a session's voice is made of. Ranges after the study that this morph follows: wide enough that
+/// a trained attacker gains little, narrow enough that words survive.
+pub(super) struct PseudoVoice {
+    /// Range of the target mean pitch, hertz, and where in it this voice lies (0–1).
+    pub(super) pitch_range_hz: (f32, f32),
+    pub(super) pitch_place: f32,
+    /// Factor on the swing of log pitch about its mean.
+    pub(super) pitch_swing: f32,
+    /// Length of the vocal tract against what is typical for the pitch.
+    pub(super) tract: f32,
+    /// Exponent and pivot of the power warp of the frequency axis.
+    pub(super) pivot: f32,
+    pub(super) pivot_hz: f32,
+    /// Smooth random part of the warp: amplitude and phase over the mel axis.
+    pub(super) sinusoids: [(f32, f32); SINUSOIDS],
+    /// Contrast of what is the sound's own in the spectrum.
+    pub(super) contrast: f32,
+    pub(super) tilt_db: f32,
+    /// Target spectrum: cosines over the mel axis, dB.
+    pub(super) cosines_db: [f32; COSINES],
+    /// Slow drift of the tract: rate in hertz and phase.
+    pub(super) drift: (f32, f32),
+    /// Level of the rebuilt band above 8 kHz, linear.
+    pub(super) air: f32,
+    /// Seed of the noise in the rebuilt parts.
+    pub(super) noise: u32,
+}
+
+impl PseudoVoice {
+    pub(super) fn draw(seed: &MorphSeed, character: Character) -> Self {
+        let mut rng = Draw(ChaCha20Rng::from_seed(seed.0));
+        // The order of the draws is part of what a seed means.
+        let (tract, pivot) = rng.warp();
+        let tilt = character.tilt_range_db();
+        Self {
+            pitch_range_hz: character.pitch_range_hz(),
+            pitch_place: rng.between(0.0, 1.0),
+            pitch_swing: rng.between(0.85, 1.2),
+            tract,
+            pivot,
+            pivot_hz: rng.between(1500.0_f32.ln(), 3000.0_f32.ln()).exp(),
+            sinusoids: std::array::from_fn(|_| {
+                (
+                    rng.between(-SINUSOID, SINUSOID),
+                    rng.between(0.0, std::f32::consts::TAU),
+                )
+            }),
+            contrast: rng.between(1.0 - CONTRAST, 1.0 + CONTRAST),
+            tilt_db: rng.between(tilt.0, tilt.1),
+            cosines_db: std::array::from_fn(|_| rng.between(-COSINE_DB, COSINE_DB)),
+            drift: (
+                rng.between(0.08, 0.25),
+                rng.between(0.0, std::f32::consts::TAU),
+            ),
+            air: 10.0_f32.powf(rng.between(-9.0, 3.0) / 20.0),
+            noise: rng.0.next_u32() | 1,
+        }
+    }
+}
+
+struct Draw(ChaCha20Rng);
+
+impl Draw {
+    fn between(&mut self, low: f32, high: f32) -> f32 {
+        let unit = (self.0.next_u32() >> 8) as f32 / (1 << 24) as f32;
+        low + unit * (high - low)
+    }
+
+    /// Tract and pivot, drawn again until they are far enough from no warp at all.
+    fn warp(&mut self) -> (f32, f32) {
+        loop {
+            let (tract, pivot) = (self.between(-TRACT, TRACT), self.between(-PIVOT, PIVOT));
+            if (tract / TRACT).hypot(pivot / PIVOT) >= LEAST_WARP {
+                return (tract, pivot);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw(n: u8, character: Character) -> PseudoVoice {
+        PseudoVoice::draw(&MorphSeed::from_bytes([n; 32]), character)
+    }
+
+    #[test]
+    fn a_seed_means_one_voice_and_another_seed_another() {
+        let (a, b, c) = (
+            draw(1, Character::Free),
+            draw(1, Character::Free),
+            draw(2, Character::Free),
+        );
+        assert_eq!(
+            (a.tract, a.pitch_place, a.noise),
+            (b.tract, b.pitch_place, b.noise)
+        );
+        assert_ne!(a.tract, c.tract);
+        assert_ne!(a.pitch_place, c.pitch_place);
+    }
+
+    #[test]
+    fn no_draw_is_near_unchanged_and_all_are_in_range() {
+        for n in 0..=255 {
+            let v = draw(n, Character::ALL[n as usize % 6]);
+            assert!((v.tract / TRACT).hypot(v.pivot / PIVOT) >= LEAST_WARP);
+            assert!(v.tract.abs() <= TRACT && v.pivot.abs() <= PIVOT);
+            assert!((0.85..=1.2).contains(&v.pitch_swing));
+            assert!((1500.0..3000.1).contains(&v.pivot_hz));
+        }
+    }
+
+    #[test]
+    fn characters_narrow_the_draw() {
+        for n in 0..50 {
+            assert!(draw(n, Character::Warm).tilt_db < 0.0);
+            assert!(draw(n, Character::Bright).tilt_db > 0.0);
+            assert!(
+                draw(n, Character::Low).pitch_range_hz.1
+                    < draw(n, Character::High).pitch_range_hz.0
+            );
+        }
+    }
+
+    #[test]
+    fn the_seed_is_not_shown() {
+        assert_eq!(
+            format!("{:?}", MorphSeed::from_bytes([7; 32])),
+            "MorphSeed(..)"
+        );
+    }
 }

@@ -1,25 +1,199 @@
-//! The morph.
+//! The morph: normalise, then randomise.
+//!
+//! What a speaker's own voice adds to pitch, long-term spectrum and tract length is taken away, and a
+//! pseudo-voice drawn from a secret seed is put there; tune, loudness, timing and words pass.
+//!
+//! ```text
+//! 48 kHz ─ high-pass ─┬─ ↓3 ─┬─ pitch ────► melody ──────┐
+//!                     │      ├─ envelope ─► morphed ───┐ │
+//!                     │      └─ residual ─► re-pitched ─┴─► lattice ─ level ─ ↑3 ─┬─ limiter ─► 48 kHz
+//!                     └─ level above 8 kHz ─► noise ────────────────────────────┘
+//! ```
+//!
+//! It works in hops of 5 ms, is causal, and never lets a sample of the original through: the core is always
+//! re-synthesised and the rest is noise. It hides a voice from people, and from machines that were not trained
+//! on it; rhythm, accent and words remain. A learned morph can take its place behind [`Morpher`].
+
 mod character;
-use crate::{Morphed, RawPcm};
-pub use character::{Character, MorphSeed};
+mod envelope;
+mod filters;
+mod highband;
+mod level;
+mod melody;
+mod pitch;
+mod resynthesis;
+
 use std::time::Duration;
-/// Turns a voice into another one.
-pub struct Morpher {}
+
+pub use character::{Character, MorphSeed};
+
+use crate::mixer::{LOOKAHEAD, Limiter};
+use crate::{AudioFrame, FRAME_SAMPLES, Morphed, RawPcm, SAMPLE_RATE_HZ};
+use character::PseudoVoice;
+use envelope::{AHEAD, EnvelopeMorph, Envelopes};
+use filters::{Biquad, Decimator, Interpolator};
+use highband::HighBand;
+use level::{Activity, LevelKeeper};
+use melody::Melody;
+use pitch::PitchTracker;
+use resynthesis::{HopPitch, Resynthesis, period_of};
+
+/// Samples of one hop at 48 kHz, and in the core at 16 kHz: 5 ms.
+const HOP: usize = 240;
+const CORE_HOP: usize = 80;
+const CORE_RATE_HZ: f32 = 16_000.0;
+const HOPS: usize = FRAME_SAMPLES / HOP;
+/// Delay of the core, in its samples: 5 ms look-ahead of the envelope, 15 ms to find and place pulses.
+const CORE_DELAY: usize = 320;
+/// Envelopes wait this many hops for the residual that they shape.
+const ENVELOPE_WAIT: usize = CORE_DELAY / CORE_HOP;
+
+const DELAY_SAMPLES: usize = CORE_DELAY * 3 + (filters::TAPS - 1) + LOOKAHEAD + HOP;
+
+/// Turns a voice into another one, 20 ms at a time.
+pub struct Morpher {
+    high_pass: Biquad,
+    decimator: Decimator,
+    interpolator: Interpolator,
+    activity: Activity,
+    pitch: PitchTracker,
+    melody: Melody,
+    envelope: EnvelopeMorph,
+    /// Newest first.
+    envelopes: [Envelopes; ENVELOPE_WAIT + 1],
+    /// The core's newest hop, which waits for the envelope's look-ahead.
+    waiting: [f32; CORE_HOP],
+    resynthesis: Resynthesis,
+    level: LevelKeeper,
+    high_band: HighBand,
+    limiter: Limiter,
+    is_flushed: bool,
+}
+
 impl Morpher {
-    /// Algorithmic latency.
-    pub const LATENCY: Duration = Duration::from_millis(28);
-    /// A morpher.
-    pub fn new(_seed: &MorphSeed, _character: Character) -> Self {
-        Self {}
+    /// Algorithmic latency from microphone to output: filters, core, look-ahead of the limiter, and the hop.
+    pub const LATENCY: Duration =
+        Duration::from_micros(DELAY_SAMPLES as u64 * 1_000_000 / SAMPLE_RATE_HZ as u64);
+
+    /// A morpher for one circle. Everything it needs is allocated here.
+    pub fn new(seed: &MorphSeed, character: Character) -> Self {
+        let voice = PseudoVoice::draw(seed, character);
+        Self {
+            high_pass: Biquad::high_pass(70.0),
+            decimator: Decimator::new(),
+            interpolator: Interpolator::new(),
+            activity: Activity::new(),
+            pitch: PitchTracker::new(),
+            melody: Melody::new(&voice),
+            envelope: EnvelopeMorph::new(&voice),
+            envelopes: [Envelopes::FLAT; ENVELOPE_WAIT + 1],
+            waiting: [0.0; CORE_HOP],
+            resynthesis: Resynthesis::new(),
+            level: LevelKeeper::new(),
+            high_band: HighBand::new(voice.air, voice.noise),
+            limiter: Limiter::new(),
+            is_flushed: true,
+        }
     }
-    /// Morphs 20 ms; silence where it fails.
+
+    /// Morphs 20 ms; silence where that fails.
     pub fn process(&mut self, raw: &RawPcm) -> Morphed {
         self.try_process(raw).unwrap_or_default()
     }
-    /// Morphs 20 ms, or none.
-    pub fn try_process(&mut self, _raw: &RawPcm) -> Option<Morphed> {
-        Some(Morphed::silence())
+
+    /// Morphs 20 ms. None if the result was not fit to be sent; the morph has then started afresh.
+    /// Samples that are no numbers count as zero, and what is too loud is clipped first.
+    pub fn try_process(&mut self, raw: &RawPcm) -> Option<Morphed> {
+        self.is_flushed = false;
+        let mut out = AudioFrame::SILENCE;
+        let mut input = [0.0; HOP];
+        for hop in 0..HOPS {
+            let range = hop * HOP..(hop + 1) * HOP;
+            for (x, raw) in input.iter_mut().zip(&raw.0.0[range.clone()]) {
+                *x = if raw.is_finite() {
+                    raw.clamp(-1.0, 1.0)
+                } else {
+                    0.0
+                };
+            }
+            let mut made = [0.0; HOP];
+            self.process_hop(&mut input, &mut made);
+            out.0[range].copy_from_slice(&made);
+        }
+        if !out.is_finite() {
+            self.flush();
+            return None;
+        }
+        self.limiter.process(&mut out.0);
+        Some(Morphed::from_morpher(out))
     }
-    /// Forget.
-    pub fn flush(&mut self) {}
+
+    /// Forgets the sound that is on its way through, keeps what was learnt of the speaker.
+    pub fn flush(&mut self) {
+        if self.is_flushed {
+            return;
+        }
+        self.high_pass.reset();
+        self.decimator = Decimator::new();
+        self.interpolator = Interpolator::new();
+        self.envelope.flush();
+        self.envelopes = [Envelopes::FLAT; ENVELOPE_WAIT + 1];
+        self.waiting.fill(0.0);
+        self.resynthesis.flush();
+        self.level = LevelKeeper::new();
+        self.high_band.flush();
+        self.limiter = Limiter::new();
+        self.is_flushed = true;
+    }
+
+    fn process_hop(&mut self, input: &mut [f32; HOP], out: &mut [f32; HOP]) {
+        for x in input.iter_mut() {
+            *x = self.high_pass.step(*x);
+        }
+        self.high_pass.flush_denormals();
+        let mut core = [0.0; CORE_HOP];
+        self.decimator.process(input, &mut core);
+
+        let activity = self.activity.observe(&core);
+        let pitch = self.pitch.process(&core, activity.is_active);
+        let mut hop_pitch = HopPitch {
+            is_voiced: false,
+            period: 100.0,
+            new_period: 100.0,
+        };
+        if pitch.is_voiced {
+            let new_hz = self.melody.process(pitch.hz);
+            hop_pitch = HopPitch {
+                is_voiced: true,
+                period: period_of(pitch.hz),
+                new_period: period_of(new_hz),
+            };
+        }
+        self.envelopes.copy_within(..ENVELOPE_WAIT, 1);
+        self.envelopes[0] =
+            self.envelope
+                .process(&core, self.melody.tract_scale(), activity.is_speech);
+
+        let mut shaped = [0.0; CORE_HOP];
+        self.resynthesis.process(
+            &self.waiting,
+            &self.envelopes[0].analysis,
+            &self.envelopes[ENVELOPE_WAIT - 1],
+            hop_pitch,
+            &mut shaped,
+        );
+        self.waiting = core;
+        self.level.process(&core, activity.is_active, &mut shaped);
+        self.interpolator.process(&shaped, out);
+        self.high_band.process(input, out);
+    }
 }
+
+const _: () = assert!(CORE_DELAY.is_multiple_of(CORE_HOP) && AHEAD == CORE_HOP);
+const _: () = assert!(
+    DELAY_SAMPLES <= 30 * SAMPLE_RATE_HZ as usize / 1_000,
+    "latency is at most 30 ms"
+);
+
+#[cfg(test)]
+mod tests;
