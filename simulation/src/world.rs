@@ -102,6 +102,20 @@ impl World {
     /// # Errors
     /// When the founding fails.
     pub fn new(seed: u64, network: Network, route: RouteKind, max_members: u8) -> Result<Self> {
+        Self::with_admission(seed, network, route, max_members, AdmissionMode::Invite)
+    }
+
+    /// The same, with another way of letting people in.
+    ///
+    /// # Errors
+    /// When the founding fails.
+    pub fn with_admission(
+        seed: u64,
+        network: Network,
+        route: RouteKind,
+        max_members: u8,
+        admission: AdmissionMode,
+    ) -> Result<Self> {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let group_key = GroupKey::from_secret(&Secret::random(&mut rng));
         let door = Secret::random(&mut rng);
@@ -122,7 +136,7 @@ impl World {
             topic: "loss".into(),
             title: "Evening circle".into(),
             language: "en".into(),
-            admission: AdmissionMode::Invite,
+            admission,
             max_members,
             turn_seconds: 60,
             listener_welcome: false,

@@ -1,0 +1,218 @@
+//! Circles on a virtual clock: what people are promised, whatever the network does.
+
+use std::time::Duration;
+
+use undertone_protocol::record::RouteKind;
+use undertone_protocol::session::{Act, End, Event, Stage};
+use undertone_simulation::network::Network;
+use undertone_simulation::scenario;
+use undertone_simulation::world::World;
+
+fn seconds(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+/// A leader and `others`, settled.
+fn circle(seed: u64, others: u8) -> World {
+    let mut world = World::new(seed, Network::LOCAL, RouteKind::Direct, others + 1).unwrap();
+    for _ in 0..others {
+        world.join().unwrap();
+    }
+    world.run_for(seconds(3));
+    world
+}
+
+fn stage(world: &World, node: usize) -> Stage {
+    world.node(node).session().unwrap().stage().clone()
+}
+
+#[test]
+fn a_removal_holds_on_a_bad_network_by_either_route() {
+    for (seed, route) in [(1, RouteKind::Direct), (2, RouteKind::Relay), (3, RouteKind::Relay)] {
+        scenario::removal(seed, 6, Network::WIDE, route).unwrap();
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let outcome = scenario::removal(seed, 4, Network::WIDE, RouteKind::Direct).unwrap();
+        (outcome.removal_enforced, outcome.last_heard)
+    };
+    assert_eq!(run(5), run(5));
+    assert_ne!(run(5), run(6));
+}
+
+#[test]
+fn only_the_holder_of_the_turn_and_the_leader_are_heard() {
+    let mut world = circle(1, 3);
+    let keys: Vec<_> = (0..4).map(|i| world.node(i).key()).collect();
+    world.act(0, Act::GiveTurn(keys[1])).unwrap();
+    world.run_for(seconds(2));
+    // Everybody sends all the time; the receivers decide.
+    for listener in [0, 2, 3] {
+        let node = world.node(listener);
+        assert!(node.last_heard(&keys[1]).is_some(), "node {listener}");
+        let silent = if listener == 2 { 3 } else { 2 };
+        assert_eq!(node.last_heard(&keys[silent]), None);
+    }
+    assert!(world.node(3).last_heard(&keys[0]).is_some(), "the leader is always heard");
+
+    let ended = world.now().at;
+    world.act(1, Act::Pass).unwrap();
+    world.run_for(seconds(3));
+    let last = world.node(2).last_heard(&keys[1]).unwrap();
+    let grace = last.saturating_sub(ended);
+    assert!(grace > Duration::from_millis(300) && grace < Duration::from_millis(700), "{grace:?}");
+}
+
+#[test]
+fn a_turn_ends_on_time_and_the_next_in_the_queue_follows() {
+    let mut world = circle(2, 3);
+    let keys: Vec<_> = (0..4).map(|i| world.node(i).key()).collect();
+    world.act(0, Act::AutoTurns(true)).unwrap();
+    world.act(2, Act::RaiseHand).unwrap();
+    world.run_for(seconds(1));
+    world.act(1, Act::RaiseHand).unwrap();
+    world.run_for(seconds(2));
+    let holder = |world: &World, node: usize| {
+        let state = world.node(node).session().unwrap().state().unwrap();
+        state.floor().turn().map(|t| t.holder)
+    };
+    assert!((0..4).all(|n| holder(&world, n) == Some(keys[2])));
+    world.run_for(seconds(60));
+    assert!((0..4).all(|n| holder(&world, n) == Some(keys[1])));
+}
+
+#[test]
+fn a_removed_node_that_restarts_ends_before_it_sends_anything() {
+    let mut world = circle(3, 2);
+    let key = world.node(2).key();
+    let clause = "4".to_owned();
+    world.act(0, Act::Remove { member: key, clause: clause.clone() }).unwrap();
+    world.run_for(seconds(2));
+    assert_eq!(stage(&world, 2), Stage::Out(End::Removed { clause: clause.clone() }));
+    world.kill(2);
+    world.restart(2).unwrap();
+    assert_eq!(stage(&world, 2), Stage::Out(End::Removed { clause }));
+    assert!(world.node(2).session().unwrap().next_timeout().is_none());
+}
+
+#[test]
+fn a_removed_person_who_forgot_it_is_told_at_the_door() {
+    let mut world = circle(4, 2);
+    let key = world.node(2).key();
+    let clause = "a".to_owned();
+    world.act(0, Act::Remove { member: key, clause: clause.clone() }).unwrap();
+    world.run_for(seconds(2));
+    // The leader is away: any member can answer.
+    world.kill(0);
+    world.wipe_and_return(2).unwrap();
+    world.run_for(seconds(3));
+    world.sign(2).unwrap();
+    world.run_for(seconds(5));
+    assert_eq!(stage(&world, 2), Stage::Out(End::Removed { clause }));
+}
+
+#[test]
+fn a_killed_member_comes_back_with_their_seat_and_hears_the_turn() {
+    let mut world = circle(5, 3);
+    let keys: Vec<_> = (0..4).map(|i| world.node(i).key()).collect();
+    world.kill(2);
+    world.run_for(seconds(5));
+    // Meanwhile the circle changed its key: somebody was removed.
+    let clause = "2".to_owned();
+    world.act(0, Act::Remove { member: keys[3], clause }).unwrap();
+    world.act(0, Act::GiveTurn(keys[1])).unwrap();
+    world.run_for(seconds(3));
+    world.restart(2).unwrap();
+    let back = world.now().at;
+    world.run_for(seconds(6));
+    let heard = world.node(2).last_heard(&keys[1]).unwrap_or_default();
+    assert!(heard > back, "heard nothing after coming back");
+    let state = world.node(2).session().unwrap().state().unwrap();
+    assert!(state.is_removed(&keys[3]) && state.is_admitted(&keys[2]));
+}
+
+#[test]
+fn a_killed_leader_comes_back_and_leads_on() {
+    let mut world = circle(6, 2);
+    let keys: Vec<_> = (0..3).map(|i| world.node(i).key()).collect();
+    world.kill(0);
+    world.run_for(seconds(3));
+    world.restart(0).unwrap();
+    world.run_for(seconds(4));
+    world.act(0, Act::GiveTurn(keys[1])).unwrap();
+    world.run_for(seconds(2));
+    assert!(world.node(2).last_heard(&keys[1]).is_some());
+    let clause = "2".to_owned();
+    world.act(0, Act::Remove { member: keys[1], clause }).unwrap();
+    world.run_for(seconds(2));
+    assert!(world.node(2).first(&Event::RemovalDurable(keys[1])).is_some());
+}
+
+#[test]
+fn whoever_leaves_is_given_no_further_key() {
+    let mut world = circle(7, 2);
+    let epoch = |world: &World, node: usize| {
+        let state = world.node(node).session().unwrap().state().unwrap();
+        state.epoch_number()
+    };
+    let before = epoch(&world, 0);
+    let gone = world.node(2).key();
+    world.act(2, Act::Leave).unwrap();
+    world.run_for(seconds(2));
+    assert_eq!((epoch(&world, 0), epoch(&world, 1)), (before + 1, before + 1));
+    assert!(!world.node(1).session().unwrap().state().unwrap().is_admitted(&gone));
+    assert_eq!(stage(&world, 2), Stage::Out(End::Left));
+}
+
+#[test]
+fn two_refusals_are_final() {
+    use undertone_protocol::record::{AdmissionMode, RouteKind};
+    let mut world =
+        World::with_admission(8, Network::LOCAL, RouteKind::Direct, 4, AdmissionMode::Approval)
+            .unwrap();
+    let guest = world.arrive().unwrap();
+    for last in [false, true] {
+        world.run_for(seconds(3));
+        world.sign(guest).unwrap();
+        world.run_for(seconds(3));
+        assert_eq!(stage(&world, guest), Stage::Knocking);
+        world.act(0, Act::Refuse(world.node(guest).key())).unwrap();
+        world.run_for(seconds(2));
+        let end = End::Refused { may_knock_again: !last };
+        assert_eq!(stage(&world, guest), Stage::Out(end));
+        world.wipe_and_return(guest).unwrap();
+    }
+    world.run_for(seconds(3));
+    world.sign(guest).unwrap();
+    world.run_for(seconds(3));
+    let leader = world.node(0).session().unwrap().state().unwrap();
+    assert_eq!(leader.applicants().count(), 0, "no third knock is shown");
+}
+
+#[test]
+fn a_member_cannot_do_what_only_the_leader_may() {
+    let mut world = circle(9, 2);
+    let victim = world.node(2).key();
+    let clause = "2".to_owned();
+    assert!(world.act(1, Act::Remove { member: victim, clause }).is_err());
+    assert!(world.act(1, Act::GiveTurn(victim)).is_err());
+    assert!(world.act(1, Act::EndTurn).is_err());
+    // Nor can the leader remove themselves by their own key.
+    let leader = world.node(0).key();
+    let clause = "2".to_owned();
+    assert!(world.act(0, Act::Remove { member: leader, clause }).is_err());
+    assert!(world.act(0, Act::EndTurn).is_err(), "there is no turn to end");
+}
+
+#[test]
+fn a_full_circle_lets_nobody_in() {
+    let mut world = circle(10, 2);
+    let guest = world.arrive().unwrap();
+    world.run_for(seconds(3));
+    world.sign(guest).unwrap();
+    world.run_for(seconds(5));
+    assert_eq!(stage(&world, guest), Stage::Knocking);
+}
