@@ -1,0 +1,409 @@
+//! What a window, a command line or a test says to a node and sees of it: [`Command`]s in, a [`Snapshot`]
+//! and [`Event`]s out. Plain data: whoever draws it needs no lock and decides nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use undertone_dsp::Character;
+pub use undertone_protocol::circle::Role;
+pub use undertone_protocol::id::{CircleId, PublicKey};
+pub use undertone_protocol::record::{AdmissionMode, RouteKind};
+
+/// Everything a person can ask of their node.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// The pseudonym others will see, 1–40 characters.
+    SetName(String),
+
+    /// List the sound devices again.
+    RefreshDevices,
+    /// Use this microphone; `None` is the system's default.
+    ChooseInput(Option<DeviceId>),
+    /// Use these headphones; `None` is the system's default.
+    ChooseOutput(Option<DeviceId>),
+    /// Another voice character, heard from the next frame on.
+    SetCharacter(Character),
+    /// A fresh secret voice setting of the same character.
+    RerollVoice,
+    /// Hear oneself as others will: the morphed microphone on the headphones. Not inside a circle.
+    VoiceCheck(bool),
+
+    /// Found a circle and lead it.
+    StartCircle(CircleDraft),
+    /// Look at the door behind an invite link.
+    OpenInvite(String),
+    /// The practice circle: companions on this machine, loopback only.
+    Practice {
+        /// Lead it oneself instead of taking part.
+        lead: bool,
+    },
+    /// Sign the pledge and ask to be let in. Every clause must have been accepted.
+    SignPledge(Consent),
+    /// Step back from the door, or out of the circle, to the lobby.
+    Leave,
+    /// Take one's signed pledge along as a file that anyone can verify.
+    ExportPledge(PathBuf),
+
+    /// Muted means that the microphone is closed.
+    SetMuted(bool),
+    /// I'd like to share.
+    RaiseHand,
+    /// Not now after all: take the hand down, or give the turn back.
+    Pass,
+    /// How loud one member is for me, 0.0–2.0.
+    SetVolume {
+        /// Whose sound.
+        member: PublicKey,
+        /// 1.0 is as sent.
+        volume: f32,
+    },
+
+    /// Leader: let this applicant in.
+    Admit(PublicKey),
+    /// Leader: turn this applicant away; after two times they can knock no more.
+    Refuse(PublicKey),
+    /// Leader: let everybody with the invite in without asking.
+    SetAutoAdmit(bool),
+    /// Leader: give the turn to this member.
+    GiveTurn(PublicKey),
+    /// Leader: end the present turn.
+    EndTurn,
+    /// Leader: give turns by themselves, in the order of raised hands.
+    SetAutoTurns(bool),
+    /// Leader: remove this member now, for this clause ("a"–"d", "1"–"8").
+    Remove {
+        /// Who.
+        member: PublicKey,
+        /// The mark of the clause broken.
+        clause: String,
+    },
+
+    /// Put the present notice away.
+    DismissNotice,
+}
+
+/// What a founder decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CircleDraft {
+    /// What the circle is about, 1–60 characters.
+    pub topic: String,
+    /// The circle's own name, 1–60 characters.
+    pub title: String,
+    /// Language of the conversation, such as "en".
+    pub language: String,
+    /// Whether the leader is asked for each newcomer.
+    pub admission: AdmissionMode,
+    /// Most members, 2–16.
+    pub max_members: u8,
+    /// Longest turn.
+    pub turn: Duration,
+    /// Whether a listener (social worker) may attend.
+    pub listener_welcome: bool,
+    /// How the traffic travels.
+    pub route: RouteDraft,
+}
+
+/// How the traffic of a new circle travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteDraft {
+    /// Straight between members, who see each other's addresses.
+    Direct,
+    /// Through one community relay: `/ip4/…/udp/…/quic-v1/p2p/…`.
+    Relay(String),
+}
+
+/// What somebody at the door has ticked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// Marks of every accepted clause, as in `undertone_protocol::texts::all_clauses`.
+    pub accepted: Vec<String>,
+}
+
+/// A sound device as the system names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DeviceId(pub String);
+
+/// A sound device one can choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// To choose it by.
+    pub id: DeviceId,
+    /// To show it by.
+    pub name: String,
+    /// The system's own choice.
+    pub is_default: bool,
+}
+
+/// All that can be seen of a node at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Snapshot {
+    /// The pseudonym, once chosen.
+    pub name: Option<String>,
+    /// Sound.
+    pub sound: Sound,
+    /// Where the person is.
+    pub place: Place,
+    /// Something to be told, until dismissed.
+    pub notice: Option<Notice>,
+}
+
+/// Devices, levels and the voice.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sound {
+    /// Microphones.
+    pub inputs: Vec<Device>,
+    /// Headphones and speakers.
+    pub outputs: Vec<Device>,
+    /// The chosen microphone, `None` for the system's default.
+    pub input: Option<DeviceId>,
+    /// The chosen headphones, `None` for the system's default.
+    pub output: Option<DeviceId>,
+    /// Level at the microphone, dBFS; −100 is silence.
+    pub input_level_db: f32,
+    /// Level of the morphed voice, dBFS.
+    pub morphed_level_db: f32,
+    /// Whether one hears oneself now.
+    pub checking: bool,
+    /// The voice character.
+    pub character: Character,
+    /// Why there is no sound, in one plain sentence.
+    pub problem: Option<String>,
+}
+
+/// Where the person is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Place {
+    /// Not in or at any circle.
+    #[default]
+    Lobby,
+    /// Looking for the circle behind an invite.
+    Connecting(Connecting),
+    /// Before the door, with the charter to read.
+    Door(Door),
+    /// Pledge signed, knocked, waiting to be let in.
+    Waiting(Door),
+    /// Inside.
+    Circle(Box<Circle>),
+    /// It ended, and why.
+    Farewell(Farewell),
+}
+
+/// Waiting for something with a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connecting {
+    /// What is awaited, in plain words.
+    pub awaiting: String,
+    /// For how long already.
+    pub since: Duration,
+}
+
+/// The door of a circle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Door {
+    /// The circle.
+    pub circle: CircleId,
+    /// What it is about.
+    pub topic: String,
+    /// Its own name.
+    pub title: String,
+    /// Language of the conversation.
+    pub language: String,
+    /// Whether the leader is asked for each newcomer.
+    pub admission: AdmissionMode,
+    /// Most members.
+    pub max_members: u8,
+    /// Longest turn.
+    pub turn: Duration,
+    /// Whether a listener may attend.
+    pub listener_welcome: bool,
+    /// How the traffic travels.
+    pub route: RouteKind,
+    /// Who could see the person's internet address, in one plain sentence.
+    pub who_sees_address: String,
+    /// Whether this is a practice circle on this machine only.
+    pub practice: bool,
+}
+
+/// The circle as its member sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Circle {
+    /// The charter in plain words.
+    pub door: Door,
+    /// Everybody, oneself included, in a fixed order.
+    pub members: Vec<Member>,
+    /// Whoever knocks: leaders see them.
+    pub applicants: Vec<Applicant>,
+    /// Whose turn it is.
+    pub turn: Option<Turn>,
+    /// Raised hands, next first.
+    pub queue: Vec<PublicKey>,
+    /// Oneself.
+    pub me: PublicKey,
+    /// Whether one's microphone is closed.
+    pub muted: bool,
+    /// Whether others would hear one now.
+    pub heard: Heard,
+    /// Whether one holds the group key.
+    pub leading: bool,
+    /// Leader: newcomers are let in without asking.
+    pub auto_admit: bool,
+    /// Leader: turns are given by themselves.
+    pub auto_turns: bool,
+    /// The link that leads here.
+    pub invite: String,
+    /// Acts of the leader, newest last.
+    pub log: Vec<LogEntry>,
+    /// Whether the leader's latest notices are known to have arrived.
+    pub moderation_verified: bool,
+    /// Whether there is a connection to anybody.
+    pub connected: bool,
+}
+
+/// Whether others would hear one, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Yes.
+    Yes,
+    /// The microphone is closed.
+    Muted,
+    /// It is not one's turn.
+    NotYourTurn,
+    /// The voice cannot be morphed or the microphone is gone, so silence goes out.
+    NoVoice,
+}
+
+/// Somebody in the circle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// Their pseudonym key in this circle; the emblem is drawn from it.
+    pub key: PublicKey,
+    /// Their pseudonym.
+    pub name: String,
+    /// Their role.
+    pub role: Role,
+    /// Level of their voice now, dBFS; −100 is silence.
+    pub level_db: f32,
+    /// Whether they are audible now.
+    pub speaking: bool,
+    /// Whether they say their microphone is closed.
+    pub muted: bool,
+    /// Whether their packets arrive.
+    pub connection: Connection,
+    /// How loud for me, 0.0–2.0.
+    pub volume: f32,
+}
+
+/// How somebody's packets arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// As they should.
+    Good,
+    /// More than one in twenty is lost.
+    Unsteady,
+    /// None for a while; their seat is kept.
+    Away,
+}
+
+/// Somebody at the door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applicant {
+    /// Their pseudonym key.
+    pub key: PublicKey,
+    /// Their pseudonym.
+    pub name: String,
+    /// How often they were refused already.
+    pub refusals: u8,
+}
+
+/// The present turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Whose.
+    pub holder: PublicKey,
+    /// How long is left.
+    pub left: Duration,
+    /// How long it was given for.
+    pub of: Duration,
+}
+
+/// One act of the leader, verifiable by anyone inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Minutes since 1970 UTC.
+    pub at_minute: u64,
+    /// What was done.
+    pub act: LogAct,
+}
+
+/// What a leader did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogAct {
+    /// Somebody was let in.
+    Admitted {
+        /// Their pseudonym.
+        name: String,
+    },
+    /// Somebody was removed.
+    Removed {
+        /// Their pseudonym.
+        name: String,
+        /// The mark of the clause broken.
+        clause: String,
+        /// Written durably on this machine.
+        durable: bool,
+    },
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Farewell {
+    /// One left.
+    Left,
+    /// One was removed, for this clause; remembered, so returning is refused.
+    Removed {
+        /// The circle's name.
+        title: String,
+        /// The mark of the clause cited.
+        clause: String,
+    },
+    /// The leader did not let one in.
+    Refused {
+        /// Whether one may knock again.
+        may_knock_again: bool,
+    },
+    /// Nobody answered behind the invite.
+    NobodyThere,
+}
+
+/// Something the person should be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What happened.
+    pub what: String,
+    /// What it means for the person, and what to do.
+    pub advice: String,
+}
+
+/// What a test, a log or a report wants to know beyond the snapshot.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// One is inside.
+    Entered,
+    /// A removal was enforced here: no more sound of this member.
+    RemovalEnforced {
+        /// Who.
+        member: PublicKey,
+    },
+    /// The removal is on disk.
+    RemovalDurable {
+        /// Who.
+        member: PublicKey,
+    },
+    /// A turn began.
+    TurnBegan {
+        /// Whose.
+        member: PublicKey,
+    },
+    /// The place ended.
+    Ended(Farewell),
+}

@@ -1,0 +1,329 @@
+//! A circle in a terminal: what happens is printed, what is typed is done.
+
+use std::io::BufRead;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::Result;
+use undertone_node::NodeHandle;
+use undertone_node::api::{
+    Circle, Command, Consent, Door, Farewell, Heard, LogAct, Notice, Place, PublicKey, Snapshot,
+};
+use undertone_protocol::texts;
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const HELP: &str = "\
+  who             everybody here          hand            I'd like to share
+  mute / unmute   your microphone         pass            not now, or: I am done
+  invite          the link to this circle pledge FILE     take your signed pledge along
+  leave           leave for good          quit            stop the program, keep your seat
+leaders also:
+  admit NAME      refuse NAME             turn NAME       end             (the present turn)
+  remove NAME CLAUSE   (a-d or 1-8)       log             what was done";
+
+/// Runs until the circle ends, or the person quits. 0 when that was wished, 1 when one was turned away.
+pub fn run(node: &NodeHandle, agree: bool) -> Result<ExitCode> {
+    let (typed, lines) = mpsc::channel();
+    std::thread::Builder::new()
+        .name("keyboard".into())
+        .spawn(move || {
+            for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+                if typed.send(line).is_err() {
+                    break;
+                }
+            }
+        })?;
+    let mut screen = Screen::default();
+    loop {
+        let snapshot = node.snapshot();
+        screen.show(&snapshot);
+        match &snapshot.place {
+            Place::Farewell(farewell) => {
+                let code = say_farewell(farewell);
+                node.stop();
+                return Ok(code);
+            }
+            Place::Lobby if screen.notice.is_some() => {
+                node.stop();
+                return Ok(ExitCode::from(1));
+            }
+            Place::Door(_) if agree && !screen.signed => {
+                screen.signed = true;
+                let accepted = texts::all_clauses().map(|c| c.mark.to_owned()).collect();
+                node.send(Command::SignPledge(Consent { accepted }));
+            }
+            _ => {}
+        }
+        match lines.recv_timeout(LOOK_EVERY) {
+            Ok(line) if line.trim() == "quit" => {
+                node.stop();
+                return Ok(ExitCode::SUCCESS);
+            }
+            Ok(line) => screen.obey(node, &snapshot, line.trim()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            // Nobody types: it goes on by itself.
+            Err(mpsc::RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK_EVERY),
+        }
+    }
+}
+
+/// What was printed last, so that only changes are.
+#[derive(Default)]
+struct Screen {
+    place: &'static str,
+    members: Vec<(PublicKey, String)>,
+    applicants: Vec<PublicKey>,
+    turn: Option<PublicKey>,
+    queue: Vec<PublicKey>,
+    removals: usize,
+    notice: Option<Notice>,
+    signed: bool,
+    accepted: Vec<String>,
+}
+
+impl Screen {
+    fn show(&mut self, snapshot: &Snapshot) {
+        if snapshot.notice != self.notice {
+            self.notice.clone_from(&snapshot.notice);
+            if let Some(notice) = &self.notice {
+                println!("! {} {}", notice.what, notice.advice);
+            }
+        }
+        let place = match &snapshot.place {
+            Place::Lobby => "lobby",
+            Place::Connecting(_) => "connecting",
+            Place::Door(_) => "door",
+            Place::Waiting(_) => "waiting",
+            Place::Circle(_) => "circle",
+            Place::Farewell(_) => "farewell",
+        };
+        if std::mem::replace(&mut self.place, place) != place {
+            match &snapshot.place {
+                Place::Connecting(connecting) => println!("Waiting for {} …", connecting.awaiting),
+                Place::Door(door) => self.show_door(door),
+                Place::Waiting(_) => {
+                    println!("You signed the pledge and knocked. The leader decides; nobody hears you yet.");
+                }
+                Place::Circle(circle) => {
+                    println!("You are in \"{}\". Type help for what you can do.", circle.door.title);
+                    println!("invite: {}", circle.invite);
+                }
+                Place::Lobby | Place::Farewell(_) => {}
+            }
+        }
+        if let Place::Circle(circle) = &snapshot.place {
+            self.show_circle(circle);
+        }
+    }
+
+    fn show_door(&self, door: &Door) {
+        println!("\nThe door of \"{}\" ({}).", door.title, door.topic);
+        println!("{}", door.who_sees_address);
+        for line in texts::WHAT_A_CIRCLE_IS_NOT {
+            println!("  - {line}");
+        }
+        println!("Before you come in, please accept each of these (type yes to each, or leave):");
+        self.ask_next();
+    }
+
+    fn ask_next(&self) {
+        match texts::all_clauses().nth(self.accepted.len()) {
+            Some(clause) if !self.signed => println!("  [{}] {}", clause.mark, clause.full),
+            _ => {}
+        }
+    }
+
+    fn show_circle(&mut self, circle: &Circle) {
+        let now: Vec<_> = circle.members.iter().map(|m| (m.key, m.name.clone())).collect();
+        for (key, name) in &now {
+            if !self.members.iter().any(|(k, _)| k == key) {
+                println!("+ {name} is here");
+            }
+        }
+        for (key, name) in &self.members {
+            if !now.iter().any(|(k, _)| k == key) {
+                println!("- {name} is gone");
+            }
+        }
+        self.members = now;
+        for applicant in &circle.applicants {
+            if !self.applicants.contains(&applicant.key) {
+                println!("? {} knocks (admit or refuse)", applicant.name);
+            }
+        }
+        self.applicants = circle.applicants.iter().map(|a| a.key).collect();
+        let turn = circle.turn.as_ref().map(|t| t.holder);
+        if turn != self.turn {
+            match turn {
+                Some(key) => println!("> the turn is {}'s", name_of(circle, &key)),
+                None => println!("> nobody has the turn"),
+            }
+            self.turn = turn;
+        }
+        for key in circle.queue.iter().filter(|k| !self.queue.contains(k)) {
+            println!("^ {} would like to share", name_of(circle, key));
+        }
+        self.queue.clone_from(&circle.queue);
+        let removals = circle.log.iter().filter_map(|entry| match &entry.act {
+            LogAct::Removed {
+                name,
+                clause,
+                durable: true,
+            } => Some((name, clause)),
+            _ => None,
+        });
+        let removals: Vec<_> = removals.collect();
+        for (name, clause) in removals.iter().skip(self.removals) {
+            println!("x {name} was removed (clause {clause})");
+        }
+        self.removals = removals.len();
+    }
+
+    fn obey(&mut self, node: &NodeHandle, snapshot: &Snapshot, line: &str) {
+        node.send(Command::DismissNotice);
+        match &snapshot.place {
+            Place::Door(_) => self.answer(node, line),
+            Place::Circle(circle) => obey_in_circle(node, circle, line),
+            _ if line == "leave" => node.send(Command::Leave),
+            _ => println!("One moment …"),
+        }
+    }
+
+    fn answer(&mut self, node: &NodeHandle, line: &str) {
+        match line {
+            "yes" => {
+                if let Some(clause) = texts::all_clauses().nth(self.accepted.len()) {
+                    self.accepted.push(clause.mark.to_owned());
+                }
+                if self.accepted.len() == texts::all_clauses().count() && !self.signed {
+                    self.signed = true;
+                    let accepted = self.accepted.clone();
+                    node.send(Command::SignPledge(Consent { accepted }));
+                }
+            }
+            "leave" | "no" => node.send(Command::Leave),
+            _ => println!("Please type yes, or leave."),
+        }
+        self.ask_next();
+    }
+}
+
+fn obey_in_circle(node: &NodeHandle, circle: &Circle, line: &str) {
+    let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let command = match (verb, rest.trim()) {
+        ("", _) => return,
+        ("who", _) => return show_members(circle),
+        ("invite", _) => return println!("{}", circle.invite),
+        ("log", _) => return show_log(circle),
+        ("hand", _) => Some(Command::RaiseHand),
+        ("pass", _) => Some(Command::Pass),
+        ("mute", _) => Some(Command::SetMuted(true)),
+        ("unmute", _) => Some(Command::SetMuted(false)),
+        ("leave", _) => Some(Command::Leave),
+        ("end", _) => Some(Command::EndTurn),
+        ("pledge", path) if !path.is_empty() => Some(Command::ExportPledge(path.into())),
+        ("admit", name) => applicant(circle, name).map(Command::Admit),
+        ("refuse", name) => applicant(circle, name).map(Command::Refuse),
+        ("turn", name) => member(circle, name).map(Command::GiveTurn),
+        ("remove", rest) => rest.rsplit_once(' ').and_then(|(name, clause)| {
+            let member = member(circle, name)?;
+            let clause = clause.to_owned();
+            Some(Command::Remove { member, clause })
+        }),
+        _ => None,
+    };
+    match command {
+        Some(command) => node.send(command),
+        None => println!("{HELP}"),
+    }
+}
+
+fn member(circle: &Circle, name: &str) -> Option<PublicKey> {
+    let all = circle.members.iter().map(|m| (m.key, m.name.as_str()));
+    the_one(all.collect(), name)
+}
+
+fn applicant(circle: &Circle, name: &str) -> Option<PublicKey> {
+    let all = circle.applicants.iter().map(|a| (a.key, a.name.as_str()));
+    the_one(all.collect(), name)
+}
+
+/// The only one whose name is this, or begins with it.
+fn the_one(all: Vec<(PublicKey, &str)>, name: &str) -> Option<PublicKey> {
+    let name = name.trim().to_lowercase();
+    let exact = |n: &str| n.to_lowercase() == name;
+    let begins = |n: &str| n.to_lowercase().starts_with(&name);
+    let pick = |fits: &dyn Fn(&str) -> bool| {
+        let mut found = all.iter().filter(|(_, n)| fits(n));
+        let first = found.next();
+        first.filter(|_| found.next().is_none()).map(|(key, _)| *key)
+    };
+    let found = pick(&exact).or_else(|| pick(&begins).filter(|_| !name.is_empty()));
+    if found.is_none() {
+        println!("Nobody, or more than one, is called \"{name}\" here.");
+    }
+    found
+}
+
+fn show_members(circle: &Circle) {
+    for member in &circle.members {
+        let you = if member.key == circle.me { ", you" } else { "" };
+        let state = match (member.speaking, member.muted) {
+            (true, _) => "speaking",
+            (false, true) => "muted",
+            (false, false) => "listening",
+        };
+        println!("  {} ({:?}{you}) {state}", member.name, member.role);
+    }
+    println!(
+        "  You are {}.",
+        match circle.heard {
+            Heard::Yes => "heard",
+            Heard::Muted => "muted: the microphone is closed",
+            Heard::NotYourTurn => "not heard now: it is not your turn",
+            Heard::NoVoice => "not heard: there is no voice to send",
+        }
+    );
+}
+
+fn show_log(circle: &Circle) {
+    for entry in &circle.log {
+        match &entry.act {
+            LogAct::Admitted { name } => println!("  {name} was let in"),
+            LogAct::Removed { name, clause, .. } => println!("  {name} was removed (clause {clause})"),
+        }
+    }
+}
+
+fn name_of(circle: &Circle, key: &PublicKey) -> String {
+    let member = circle.members.iter().find(|m| m.key == *key);
+    member.map_or_else(|| key.short(), |m| m.name.clone())
+}
+
+fn say_farewell(farewell: &Farewell) -> ExitCode {
+    match farewell {
+        Farewell::Left => {
+            println!("You left the circle. Take care.");
+            ExitCode::SUCCESS
+        }
+        Farewell::Removed { title, clause } => {
+            let clause = texts::clause(clause).map_or("", |c| c.full);
+            println!("You were removed from \"{title}\" and cannot come back to it.");
+            println!("The leader named this clause: {clause}");
+            println!("Other circles are not told of it, and you are welcome there.");
+            ExitCode::from(1)
+        }
+        Farewell::Refused { may_knock_again } => {
+            println!("The leader did not let you in this time.");
+            if *may_knock_again {
+                println!("You may knock once more.");
+            }
+            ExitCode::from(1)
+        }
+        Farewell::NobodyThere => {
+            println!("Nobody answered. The circle may be over, or not have begun; the invite may be an old one.");
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! `undertone-node`: a participant or leader without a window, the relay that operators run, and the
+//! verification of exported pledges.
+
+mod console;
+mod relay;
+mod verify;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use undertone_node::NodeConfig;
+use undertone_node::api::{AdmissionMode, CircleDraft, Command, RouteDraft};
+use undertone_node::audio::{AudioHost, SilentHost, SystemHost};
+
+/// Undertone without a window: take part, lead, run a relay, verify a pledge.
+#[derive(Parser)]
+#[command(name = "undertone-node", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run a relay: it forwards what it cannot read, for circles whose members keep their addresses to themselves.
+    Relay(relay::RelayArgs),
+    /// Start a circle and lead it from this terminal.
+    Lead(LeadArgs),
+    /// Go to the door of a circle, or come back to it, from this terminal.
+    Join(JoinArgs),
+    /// Check an exported pledge and say what it is. Exit status 0 only when it is genuine.
+    Verify(verify::VerifyArgs),
+    /// List the microphones and headphones of this machine.
+    Devices,
+}
+
+#[derive(Args)]
+struct Common {
+    /// Where keys and records are kept [default: the desktop program's folder]
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// The pseudonym others will see
+    #[arg(long)]
+    name: String,
+    /// In a direct circle, where others can reach this node
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:0")]
+    listen: SocketAddr,
+    /// Take no part in sound: no device is opened, and silence is sent
+    #[arg(long)]
+    no_sound: bool,
+}
+
+#[derive(Args)]
+struct LeadArgs {
+    #[command(flatten)]
+    common: Common,
+    /// What the circle is about
+    #[arg(long)]
+    topic: String,
+    /// Its name
+    #[arg(long)]
+    title: String,
+    /// Language of the conversation
+    #[arg(long, default_value = "en")]
+    language: String,
+    /// Through this relay: /ip4/…/udp/…/quic-v1/p2p/… [default: direct, members see each other's addresses]
+    #[arg(long, value_name = "ADDRESS")]
+    relay: Option<String>,
+    /// Most members, 2 to 16
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=16))]
+    members: u8,
+    /// Longest turn in seconds
+    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    turn_seconds: u16,
+    /// Let everybody with the invite in, once they have signed the pledge
+    #[arg(long)]
+    admit_all: bool,
+    /// Give turns by themselves, in the order of raised hands
+    #[arg(long)]
+    auto_turns: bool,
+}
+
+#[derive(Args)]
+struct JoinArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The invite: undertone:…
+    invite: String,
+    /// Sign the pledge without being asked clause by clause: for those who have read it
+    #[arg(long)]
+    agree: bool,
+}
+
+impl Common {
+    fn config(&self) -> Result<NodeConfig> {
+        let audio: Arc<dyn AudioHost> = match self.no_sound {
+            true => Arc::new(SilentHost),
+            false => Arc::new(SystemHost::new()),
+        };
+        let mut config = NodeConfig::desktop()?;
+        config.audio = audio;
+        config.listen = vec![self.listen];
+        if let Some(data) = &self.data {
+            config.data = Some(data.clone());
+        }
+        Ok(config)
+    }
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("UNDERTONE_LOG")
+                .unwrap_or_else(|_| "warn,undertone_node=info".into()),
+        )
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+    let result = match Cli::parse().command {
+        Task::Relay(args) => relay::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Lead(args) => lead(&args),
+        Task::Join(args) => join(args),
+        Task::Verify(args) => Ok(verify::run(&args)),
+        Task::Devices => devices(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("undertone-node: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn lead(args: &LeadArgs) -> Result<ExitCode> {
+    let node = undertone_node::start(args.common.config()?).context("the node cannot start")?;
+    node.send(Command::SetName(args.common.name.clone()));
+    node.send(Command::StartCircle(CircleDraft {
+        topic: args.topic.clone(),
+        title: args.title.clone(),
+        language: args.language.clone(),
+        admission: match args.admit_all {
+            true => AdmissionMode::Invite,
+            false => AdmissionMode::Approval,
+        },
+        max_members: args.members,
+        turn: Duration::from_secs(args.turn_seconds.into()),
+        listener_welcome: false,
+        route: match &args.relay {
+            Some(relay) => RouteDraft::Relay(relay.clone()),
+            None => RouteDraft::Direct,
+        },
+    }));
+    if args.auto_turns {
+        node.send(Command::SetAutoTurns(true));
+    }
+    console::run(&node, false)
+}
+
+fn join(args: JoinArgs) -> Result<ExitCode> {
+    let node = undertone_node::start(args.common.config()?).context("the node cannot start")?;
+    node.send(Command::SetName(args.common.name));
+    node.send(Command::OpenInvite(args.invite));
+    console::run(&node, args.agree)
+}
+
+fn devices() -> Result<ExitCode> {
+    let host = SystemHost::new();
+    for (what, list) in [
+        ("Microphones", host.inputs()),
+        ("Headphones and speakers", host.outputs()),
+    ] {
+        println!("{what}:");
+        match list {
+            Ok(list) if list.is_empty() => println!("  none found"),
+            Ok(list) => {
+                for device in list {
+                    let default = if device.is_default { "  (default)" } else { "" };
+                    println!("  {}{default}", device.name);
+                }
+            }
+            Err(error) => println!("  cannot be listed: {error}"),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

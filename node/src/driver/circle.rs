@@ -1,0 +1,496 @@
+//! One circle that this node takes part in: the session, its network, its sound, and what it stores.
+//! World in, session; session, world out. No rules here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use libp2p::PeerId;
+use libp2p::identity::{Keypair, PublicKey as PeerKey, ed25519};
+use tokio_util::sync::CancellationToken;
+use undertone_dsp::StreamId;
+use undertone_protocol::id::{PublicKey, TransportId};
+use undertone_protocol::identity::{GroupKey, Secret};
+use undertone_protocol::invite::Invite;
+use undertone_protocol::record::RouteKind;
+use undertone_protocol::session::{
+    self, Act, End, Input, Now, Output, Session, SessionConfig, SessionError,
+};
+
+use crate::NodeError;
+use crate::audio::{LocalFrame, VoiceHandle};
+use crate::entropy::os_bytes;
+use crate::net::{
+    self, MessageRef, NetCommand, NetEvent, Network, NetworkConfig, RelayAddress, Route, RouteKey,
+    SocketFactory, Topic, Verdict,
+};
+use crate::store::{CircleFile, Store, StoreError};
+
+/// How often a first member is dialled until one answers.
+const DIAL_AGAIN: Duration = Duration::from_secs(2);
+/// Verdicts that may be outstanding; older ones are left to expire.
+const MAX_VERDICTS: usize = 512;
+
+/// What a circle is entered with.
+pub(super) struct Entry {
+    pub file: CircleFile,
+    pub listen: Vec<SocketAddr>,
+    pub socket: SocketFactory,
+    pub practice: bool,
+}
+
+/// How a session begins.
+pub(super) enum Beginning {
+    /// From an invite, at the door.
+    Seek,
+    /// From what is stored.
+    Resume(Vec<Vec<u8>>),
+    /// As its founder, with this pseudonym.
+    Found {
+        charter: Box<undertone_protocol::record::Record>,
+        name: String,
+    },
+}
+
+/// Something that happened to a circle.
+pub(super) enum Happening {
+    Net(NetEvent),
+    NetEnded,
+    Stored(u64, Result<(), StoreError>),
+    Due,
+}
+
+pub(super) struct Circle {
+    pub session: Session,
+    pub file: CircleFile,
+    pub practice: bool,
+    pub muted: bool,
+    pub since: Instant,
+    pub volumes: BTreeMap<PublicKey, f32>,
+    pub streams: BTreeMap<PublicKey, StreamId>,
+    pub events: VecDeque<session::Event>,
+    net: Network,
+    cancel: CancellationToken,
+    voice: VoiceHandle,
+    next_stream: u32,
+    stored: FuturesUnordered<futures::future::BoxFuture<'static, (u64, Result<(), StoreError>)>>,
+    verdicts: BTreeMap<u64, MessageRef>,
+    next_message: u64,
+    addresses: Vec<SocketAddr>,
+    connected: usize,
+    relay_up: bool,
+    next_dial: Instant,
+    clock: Instant,
+}
+
+/// The keys of a circle for one run, as its session wants them.
+pub(super) fn session_config(
+    store: &Store,
+    file: &mut CircleFile,
+) -> Result<(SessionConfig, Secret), NodeError> {
+    let transport = Secret::from_bytes(os_bytes()?);
+    let config = SessionConfig {
+        circle: file.circle,
+        pseudonym: store.root_seed().pseudonym(&file.salt, 0),
+        transport: transport.clone(),
+        door: Secret::from_bytes(file.door),
+        route: file.route,
+        group_key: file
+            .group_key
+            .map(|key| GroupKey::from_secret(&Secret::from_bytes(key))),
+        first_seq: Store::next_block(file),
+        rng_seed: os_bytes()?,
+    };
+    Ok((config, transport))
+}
+
+impl Circle {
+    /// Builds the session; then, unless it is over before it began, opens the network.
+    ///
+    /// # Errors
+    /// `Ok(Err(end))` when the session is over: removed people get no socket.
+    pub async fn enter(
+        store: &Store,
+        voice: VoiceHandle,
+        mut entry: Entry,
+        beginning: Beginning,
+    ) -> Result<Result<Self, End>, NodeError> {
+        let clock = Instant::now();
+        let (config, transport) = session_config(store, &mut entry.file)?;
+        // The block of sequence numbers is taken on disk before any of it is used.
+        store.put_circle(entry.file.clone()).done().await?;
+        let now = now_since(clock);
+        let session = match beginning {
+            Beginning::Seek => Session::seek(config, now),
+            Beginning::Resume(records) => Session::resume(config, &records, now),
+            Beginning::Found { charter, name } => Session::found(config, &charter, name, now),
+        }?;
+        if let session::Stage::Out(end) = session.stage() {
+            return Ok(Err(end.clone()));
+        }
+        let cancel = CancellationToken::new();
+        let route = match entry.file.route {
+            RouteKind::Direct => Route::Direct,
+            RouteKind::Relay => Route::Relay(first_address(&entry.file)?),
+        };
+        let mut secret = *transport.as_bytes();
+        let keypair =
+            Keypair::ed25519_from_bytes(&mut secret).map_err(|_| NodeError::BadInvite)?;
+        let config = NetworkConfig {
+            keypair,
+            listen: match route {
+                Route::Direct => entry.listen,
+                Route::Relay(_) => Vec::new(),
+            },
+            route,
+            socket: entry.socket,
+        };
+        let net = net::start(config, cancel.clone())?;
+        let addresses = net.local_addrs.clone();
+        let mut circle = Self {
+            session,
+            file: entry.file,
+            practice: entry.practice,
+            muted: true,
+            since: Instant::now(),
+            volumes: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            events: VecDeque::new(),
+            net,
+            cancel,
+            voice,
+            next_stream: 0,
+            stored: FuturesUnordered::new(),
+            verdicts: BTreeMap::new(),
+            next_message: 0,
+            addresses,
+            connected: 0,
+            relay_up: false,
+            next_dial: Instant::now(),
+            clock,
+        };
+        circle.say_addresses();
+        circle.perform(store).await;
+        Ok(Ok(circle))
+    }
+
+    /// The next thing that happens to this circle. Cancel-safe.
+    pub async fn next(&mut self) -> Happening {
+        let due = self.session.next_timeout().map(|at| self.clock + at);
+        let dial = (self.file.route == RouteKind::Direct && self.connected == 0)
+            .then_some(self.next_dial);
+        let wake = due.into_iter().chain(dial).min();
+        let sleep = async {
+            match wake {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some((ticket, result)) = self.stored.next() => Happening::Stored(ticket, result),
+            () = sleep => Happening::Due,
+            event = self.net.events.recv() => match event {
+                Some(event) => Happening::Net(event),
+                None => Happening::NetEnded,
+            },
+        }
+    }
+
+    /// Lets the session know what happened, and does what it wants done.
+    ///
+    /// # Errors
+    /// When something could not be stored: then nothing that rests on it is told to anybody.
+    pub async fn handle(&mut self, store: &Store, happening: Happening) -> Result<(), NodeError> {
+        let now = self.now();
+        match happening {
+            Happening::Net(event) => self.handle_net(event),
+            Happening::NetEnded => return Err(NodeError::NetworkEnded),
+            Happening::Stored(ticket, result) => {
+                result?;
+                self.input(Input::Persisted(ticket));
+            }
+            Happening::Due => {
+                self.session.handle_timeout(now);
+                self.dial_first();
+            }
+        }
+        self.perform(store).await;
+        Ok(())
+    }
+
+    /// The person acts.
+    ///
+    /// # Errors
+    /// Why it is not possible.
+    pub async fn act(&mut self, store: &Store, act: Act) -> Result<(), SessionError> {
+        let now = self.now();
+        let result = self.session.handle_input(now, Input::Act(act));
+        self.perform(store).await;
+        result
+    }
+
+    /// One's own 20 ms.
+    pub async fn send_voice(&mut self, store: &Store, frame: &LocalFrame) {
+        self.input(Input::Voice {
+            opus: &frame.opus,
+            muted: frame.muted,
+        });
+        self.perform(store).await;
+    }
+
+    /// The present, as the session is told it.
+    pub fn now(&self) -> Now {
+        now_since(self.clock)
+    }
+
+    /// Whether there is a way to anybody.
+    pub fn is_connected(&self) -> bool {
+        match self.file.route {
+            RouteKind::Direct => self.connected > 0,
+            RouteKind::Relay => self.relay_up,
+        }
+    }
+
+    /// The link that leads here.
+    pub fn invite(&self) -> String {
+        let own = self.addresses.iter().map(|addr| {
+            RelayAddress {
+                peer: self.net.local_peer,
+                addr: *addr,
+            }
+            .to_string()
+        });
+        Invite {
+            circle: self.file.circle,
+            door: Secret::from_bytes(self.file.door),
+            route: self.file.route,
+            addresses: match self.file.route {
+                RouteKind::Direct => own.take(4).collect(),
+                RouteKind::Relay => self.file.addresses.clone(),
+            },
+        }
+        .to_link()
+    }
+
+    /// Ends the network; resolves when its tasks have ended.
+    pub fn close(self) -> impl Future<Output = ()> + Send + 'static {
+        self.cancel.cancel();
+        for stream in self.streams.values() {
+            self.voice.remove_stream(*stream);
+        }
+        self.voice.set_may_speak(false);
+        // What is still being written belongs to the store, which finishes it.
+        self.net.closed()
+    }
+
+    /// Waits until everything handed out for storing is on disk.
+    ///
+    /// # Errors
+    /// When any of it could not be written.
+    pub async fn wait_until_stored(&mut self) -> Result<(), StoreError> {
+        while let Some((_, result)) = self.stored.next().await {
+            result?;
+        }
+        Ok(())
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        let now = self.now();
+        // Only acts are answered; whatever comes from the world is taken or dropped by the session.
+        let _ = self.session.handle_input(now, input);
+    }
+
+    fn handle_net(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Control {
+                topic,
+                payload,
+                message,
+                ..
+            } => {
+                let number = self.next_message;
+                self.next_message += 1;
+                if self.verdicts.len() >= MAX_VERDICTS {
+                    self.verdicts.pop_first();
+                }
+                self.verdicts.insert(number, message);
+                self.input(Input::Control {
+                    topic: topic.0,
+                    payload: &payload,
+                    message: number,
+                });
+            }
+            NetEvent::Media { payload, .. } => self.input(Input::Media(&payload)),
+            NetEvent::Subscribed { topic, .. } => self.input(Input::Listener(topic.0)),
+            NetEvent::Listening(address) => {
+                if !self.addresses.contains(&address) {
+                    self.addresses.push(address);
+                    self.say_addresses();
+                }
+            }
+            NetEvent::Connected { .. } => self.connected += 1,
+            NetEvent::Disconnected(_) => self.connected = self.connected.saturating_sub(1),
+            NetEvent::RelayUp => self.relay_up = true,
+            NetEvent::RelayDown => self.relay_up = false,
+            NetEvent::Refused { reason } => tracing::debug!(%reason, "network refused"),
+            NetEvent::Unreachable(_) | NetEvent::RouteAttached(_) => {}
+        }
+    }
+
+    fn say_addresses(&mut self) {
+        let addresses = self.addresses.iter().take(4).map(SocketAddr::to_string);
+        let addresses = addresses.collect();
+        self.input(Input::Addresses(addresses));
+    }
+
+    /// Until anybody is connected, those named in the invite are dialled again and again.
+    fn dial_first(&mut self) {
+        let due = self.next_dial <= Instant::now();
+        if self.file.route != RouteKind::Direct || self.connected > 0 || !due {
+            return;
+        }
+        self.next_dial = Instant::now() + DIAL_AGAIN;
+        let known = self.file.addresses.iter();
+        for address in known.filter_map(|a| a.parse::<RelayAddress>().ok()) {
+            if address.peer != self.net.local_peer {
+                self.command(NetCommand::Dial {
+                    peer: address.peer,
+                    addrs: vec![address.addr],
+                });
+            }
+        }
+    }
+
+    fn command(&self, command: NetCommand) {
+        // A courier that is hundreds of commands behind has stopped: the session repeats what matters.
+        if self.net.commands.try_send(command).is_err() {
+            tracing::debug!("the network is not keeping up");
+        }
+    }
+
+    /// Does what the session wants done.
+    async fn perform(&mut self, store: &Store) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::SendMedia(packet) => {
+                    self.command(NetCommand::Media(Bytes::from(packet)));
+                }
+                Output::Play {
+                    member,
+                    sequence,
+                    opus,
+                } => {
+                    let stream = self.stream(member);
+                    self.voice.push(stream, sequence, opus);
+                }
+                Output::Silence(member) => {
+                    if let Some(stream) = self.streams.remove(&member) {
+                        self.voice.remove_stream(stream);
+                    }
+                }
+                Output::MaySpeak(may) => self.voice.set_may_speak(may),
+                Output::Persist { ticket, records } => {
+                    let envelopes = records.iter().map(|r| r.envelope().to_vec()).collect();
+                    let pending = store.append(self.file.circle, envelopes);
+                    let wait = async move { (ticket, pending.done().await) };
+                    self.stored.push(Box::pin(wait));
+                }
+                Output::Verdict { message, accept } => {
+                    if let Some(message) = self.verdicts.remove(&message) {
+                        let verdict = match accept {
+                            true => Verdict::Accept,
+                            false => Verdict::Ignore,
+                        };
+                        self.command(NetCommand::Verdict { message, verdict });
+                    }
+                }
+                Output::Event(event) => self.events.push_back(event),
+                network => self.command_network(network).await,
+            }
+        }
+    }
+
+    async fn command_network(&mut self, output: Output) {
+        let command = match output {
+            Output::Subscribe(topic) => NetCommand::Subscribe(Topic(topic)),
+            Output::Unsubscribe(topic) => NetCommand::Unsubscribe(Topic(topic)),
+            Output::Publish { topic, payload } => NetCommand::Publish {
+                topic: Topic(topic),
+                payload: payload.into(),
+            },
+            Output::Dial {
+                transport,
+                addresses,
+            } => match peer_id(&transport) {
+                Some(peer) => NetCommand::Dial {
+                    peer,
+                    addrs: addresses.iter().filter_map(|a| a.parse().ok()).collect(),
+                },
+                None => return,
+            },
+            Output::Allow(transports) => {
+                NetCommand::Allow(transports.iter().filter_map(peer_id).collect())
+            }
+            Output::Block(transport) => match peer_id(&transport) {
+                Some(peer) => NetCommand::Block(peer),
+                None => return,
+            },
+            Output::AttachRoute(route) => NetCommand::AttachRoute(RouteKey(route)),
+            Output::DetachRoute(route) => NetCommand::DetachRoute(RouteKey(route)),
+            _ => return,
+        };
+        // These must not be lost: the courier takes them at once unless it has stopped.
+        if self.net.commands.send(command).await.is_err() {
+            tracing::debug!("the network has stopped");
+        }
+    }
+
+    fn stream(&mut self, member: PublicKey) -> StreamId {
+        if let Some(stream) = self.streams.get(&member) {
+            return *stream;
+        }
+        let stream = StreamId(self.next_stream);
+        self.next_stream += 1;
+        self.streams.insert(member, stream);
+        self.voice.add_stream(stream);
+        if let Some(volume) = self.volumes.get(&member) {
+            self.voice.set_volume(stream, *volume);
+        }
+        stream
+    }
+
+    /// How loud one member is for this person.
+    pub fn set_volume(&mut self, member: PublicKey, volume: f32) {
+        self.volumes.insert(member, volume);
+        if let Some(stream) = self.streams.get(&member) {
+            self.voice.set_volume(*stream, volume);
+        }
+    }
+}
+
+fn now_since(clock: Instant) -> Now {
+    let minute = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs() / 60);
+    Now {
+        at: clock.elapsed(),
+        minute,
+    }
+}
+
+fn first_address(file: &CircleFile) -> Result<RelayAddress, NodeError> {
+    file.addresses
+        .iter()
+        .find_map(|a| a.parse().ok())
+        .ok_or(NodeError::BadInvite)
+}
+
+/// The libp2p name of a transport identity.
+fn peer_id(transport: &TransportId) -> Option<PeerId> {
+    let key = ed25519::PublicKey::try_from_bytes(transport.as_bytes()).ok()?;
+    Some(PeerKey::from(key).to_peer_id())
+}

@@ -1,0 +1,649 @@
+//! The driver: the one task that owns a person's state. Commands, sound, network, disk and time come in;
+//! a snapshot goes out.
+
+mod circle;
+mod snapshot;
+mod words;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use undertone_dsp::{Character, MorphSeed};
+use undertone_protocol::id::{CircleId, Nonce};
+use undertone_protocol::identity::{GroupKey, Secret};
+use undertone_protocol::invite::Invite;
+use undertone_protocol::record::{MAX_NAME_BYTES, RouteKind};
+use undertone_protocol::session::{self, Act, End, Founding};
+
+use crate::api::{
+    CircleDraft, Command, Device, DeviceId, Event, Farewell, Notice, RouteDraft, Snapshot,
+};
+use crate::audio::{AudioHost, LocalFrame, Mode, VoiceHandle};
+use crate::entropy::{os_bytes, os_rng};
+use crate::net::RelayAddress;
+use crate::practice::Practice;
+use crate::store::{CircleFile, Settings, Store};
+use crate::{NodeConfig, NodeError};
+
+use circle::{Beginning, Circle, Entry, Happening};
+
+/// How often levels are drawn anew.
+const DRAW_EVERY: Duration = Duration::from_millis(50);
+/// How long one waits for somebody to answer behind an invite.
+const NOBODY_AFTER: Duration = Duration::from_secs(25);
+
+/// What the driver tells itself from work it has handed away.
+enum Internal {
+    Devices(Result<(Vec<Device>, Vec<Device>), String>),
+    PledgeWritten(Result<std::path::PathBuf, String>),
+}
+
+pub(crate) struct Driver {
+    config: NodeConfig,
+    store: Store,
+    settings: Settings,
+    voice: VoiceHandle,
+    place: Where,
+    practice: Option<Practice>,
+    inputs: Vec<Device>,
+    outputs: Vec<Device>,
+    checking: bool,
+    notice: Option<Notice>,
+    device_problem: Option<String>,
+    internal: mpsc::Sender<Internal>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    events: broadcast::Sender<Event>,
+    closing: JoinSet<()>,
+}
+
+/// Where the person is.
+enum Where {
+    Lobby,
+    Circle(Box<Circle>),
+    Farewell(Farewell),
+}
+
+/// The driver's ends of its channels.
+pub(crate) struct Ends {
+    pub commands: mpsc::Receiver<Command>,
+    pub frames: mpsc::Receiver<LocalFrame>,
+    pub snapshot: watch::Sender<Arc<Snapshot>>,
+    pub events: broadcast::Sender<Event>,
+}
+
+/// The secret voice setting in a circle, or of the voice check when in none.
+pub(crate) fn morph_seed(store: &Store, salt: Option<&Nonce>, settings: &Settings) -> MorphSeed {
+    let nowhere = Nonce::from_bytes([0; 16]);
+    let seed = store
+        .root_seed()
+        .voice_seed(salt.unwrap_or(&nowhere), settings.voice);
+    MorphSeed::from_bytes(*seed.as_bytes())
+}
+
+/// The voice character chosen.
+pub(crate) fn character(settings: &Settings) -> Character {
+    let all = Character::ALL;
+    all.get(usize::from(settings.character))
+        .copied()
+        .unwrap_or_default()
+}
+
+impl Driver {
+    /// Runs until cancelled; everything it began has ended when this returns.
+    pub async fn run(
+        config: NodeConfig,
+        store: Store,
+        settings: Settings,
+        voice: VoiceHandle,
+        ends: Ends,
+        cancel: CancellationToken,
+    ) {
+        let (internal, mut from_internal) = mpsc::channel(16);
+        let Ends {
+            mut commands,
+            mut frames,
+            snapshot,
+            events,
+        } = ends;
+        let mut driver = Self {
+            config,
+            store,
+            settings,
+            voice,
+            place: Where::Lobby,
+            practice: None,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            checking: false,
+            notice: None,
+            device_problem: None,
+            internal,
+            snapshot,
+            events,
+            closing: JoinSet::new(),
+        };
+        driver.refresh_devices();
+        let mut draw = tokio::time::interval(DRAW_EVERY);
+        draw.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                command = commands.recv() => match command {
+                    Some(command) => driver.handle_command(command).await,
+                    None => break,
+                },
+                Some(internal) = from_internal.recv() => driver.handle_internal(internal),
+                Some(frame) = frames.recv() => driver.send_voice(&frame).await,
+                happening = next_happening(&mut driver.place) => {
+                    driver.handle_happening(happening).await;
+                }
+                Some(_) = driver.closing.join_next() => {}
+                _ = draw.tick() => driver.give_up_on_nobody().await,
+            }
+            driver.tell_events().await;
+            driver.draw();
+        }
+        driver.go_to(Where::Lobby);
+        driver.practice = None;
+        driver.voice.stop();
+        while driver.closing.join_next().await.is_some() {}
+    }
+
+    async fn handle_command(&mut self, command: Command) {
+        let result = match command {
+            Command::SetName(name) => self.set_name(name),
+            Command::RefreshDevices => {
+                self.refresh_devices();
+                Ok(())
+            }
+            Command::ChooseInput(device) => {
+                self.settings.input = device.as_ref().map(|d| d.0.clone());
+                self.voice.choose_input(device);
+                self.keep_settings();
+                Ok(())
+            }
+            Command::ChooseOutput(device) => {
+                self.settings.output = device.as_ref().map(|d| d.0.clone());
+                self.voice.choose_output(device);
+                self.keep_settings();
+                Ok(())
+            }
+            Command::SetCharacter(character) => {
+                let index = Character::ALL.iter().position(|c| *c == character);
+                self.settings.character = index.unwrap_or(0) as u8;
+                self.take_voice();
+                Ok(())
+            }
+            Command::RerollVoice => {
+                self.settings.voice = self.settings.voice.wrapping_add(1);
+                self.take_voice();
+                Ok(())
+            }
+            Command::VoiceCheck(on) => self.check_voice(on),
+            Command::StartCircle(draft) => self.start_circle(&draft, false).await,
+            Command::OpenInvite(link) => self.open_invite(&link, false).await,
+            Command::Practice { lead } => self.practise(lead).await,
+            Command::ExportPledge(path) => self.export_pledge(path),
+            Command::DismissNotice => {
+                self.notice = None;
+                Ok(())
+            }
+            Command::Leave => self.leave().await,
+            Command::SetMuted(muted) => self.set_muted(muted),
+            Command::SetVolume { member, volume } => match &mut self.place {
+                Where::Circle(circle) => {
+                    circle.set_volume(member, volume.clamp(0.0, 2.0));
+                    Ok(())
+                }
+                _ => Err(NodeError::NotInACircle),
+            },
+            acting => match self.as_act(acting) {
+                Some(act) => self.act(act).await,
+                None => Err(NodeError::NotInACircle),
+            },
+        };
+        if let Err(error) = result {
+            self.notice = Some(words::notice(&error));
+        }
+    }
+
+    /// The command as something a person does in a circle.
+    fn as_act(&self, command: Command) -> Option<Act> {
+        Some(match command {
+            Command::SignPledge(consent) => Act::Sign {
+                name: self.settings.name.clone()?,
+                accepted: consent.accepted,
+            },
+            Command::RaiseHand => Act::RaiseHand,
+            Command::Pass => Act::Pass,
+            Command::Admit(key) => Act::Admit(key),
+            Command::Refuse(key) => Act::Refuse(key),
+            Command::SetAutoAdmit(on) => Act::AutoAdmit(on),
+            Command::GiveTurn(key) => Act::GiveTurn(key),
+            Command::EndTurn => Act::EndTurn,
+            Command::SetAutoTurns(on) => Act::AutoTurns(on),
+            Command::Remove { member, clause } => Act::Remove { member, clause },
+            _ => return None,
+        })
+    }
+
+    async fn act(&mut self, act: Act) -> Result<(), NodeError> {
+        match &mut self.place {
+            Where::Circle(circle) => Ok(circle.act(&self.store, act).await?),
+            _ => Err(NodeError::NotInACircle),
+        }
+    }
+
+    fn set_name(&mut self, name: String) -> Result<(), NodeError> {
+        let name = name.trim().to_owned();
+        let fits = !name.is_empty()
+            && name.chars().count() <= 40
+            && name.len() <= MAX_NAME_BYTES
+            && !name.chars().any(char::is_control);
+        fits.then_some(()).ok_or(NodeError::BadName)?;
+        self.settings.name = Some(name);
+        self.keep_settings();
+        Ok(())
+    }
+
+    fn keep_settings(&mut self) {
+        let pending = self.store.put_settings(self.settings.clone());
+        self.closing.spawn(async move {
+            if let Err(error) = pending.done().await {
+                tracing::warn!(%error, "the settings could not be written");
+            }
+        });
+    }
+
+    fn take_voice(&mut self) {
+        let salt = match &self.place {
+            Where::Circle(circle) => Some(circle.file.salt),
+            _ => None,
+        };
+        let seed = morph_seed(&self.store, salt.as_ref(), &self.settings);
+        self.voice.set_voice(seed, character(&self.settings));
+        self.keep_settings();
+    }
+
+    fn check_voice(&mut self, on: bool) -> Result<(), NodeError> {
+        if on && matches!(self.place, Where::Circle(_)) {
+            return Err(NodeError::NoCheckInACircle);
+        }
+        self.checking = on;
+        self.voice.set_mode(match on {
+            true => Mode::Check,
+            false => Mode::Off,
+        });
+        Ok(())
+    }
+
+    fn set_muted(&mut self, muted: bool) -> Result<(), NodeError> {
+        let Where::Circle(circle) = &mut self.place else {
+            return Err(NodeError::NotInACircle);
+        };
+        circle.muted = muted;
+        self.voice.set_muted(muted);
+        Ok(())
+    }
+
+    fn refresh_devices(&mut self) {
+        let host: Arc<dyn AudioHost> = Arc::clone(&self.config.audio);
+        let internal = self.internal.clone();
+        self.closing.spawn_blocking(move || {
+            let both = host
+                .inputs()
+                .and_then(|inputs| Ok((inputs, host.outputs()?)))
+                .map_err(|error| error.to_string());
+            // The driver may have ended meanwhile.
+            let _ = internal.blocking_send(Internal::Devices(both));
+        });
+    }
+
+    fn handle_internal(&mut self, internal: Internal) {
+        match internal {
+            Internal::Devices(Ok((inputs, outputs))) => {
+                self.inputs = inputs;
+                self.outputs = outputs;
+                self.device_problem = None;
+            }
+            Internal::Devices(Err(problem)) => self.device_problem = Some(problem),
+            Internal::PledgeWritten(Ok(path)) => self.notice = Some(words::pledge_written(&path)),
+            Internal::PledgeWritten(Err(why)) => self.notice = Some(words::pledge_failed(&why)),
+        }
+    }
+
+    fn export_pledge(&mut self, path: std::path::PathBuf) -> Result<(), NodeError> {
+        let Where::Circle(circle) = &self.place else {
+            return Err(NodeError::NotInACircle);
+        };
+        let text = circle
+            .session
+            .pledge()
+            .and_then(undertone_protocol::pledge_file::write)
+            .ok_or(NodeError::NotInACircle)?;
+        let internal = self.internal.clone();
+        self.closing.spawn_blocking(move || {
+            let written = std::fs::write(&path, text).map_err(|e| e.to_string());
+            let _ = internal.blocking_send(Internal::PledgeWritten(written.map(|()| path)));
+        });
+        Ok(())
+    }
+
+    async fn start_circle(&mut self, draft: &CircleDraft, practice: bool) -> Result<(), NodeError> {
+        let name = self.settings.name.clone().ok_or(NodeError::NoName)?;
+        let mut rng = os_rng()?;
+        let (group_key, recovery) = (Secret::random(&mut rng), Secret::random(&mut rng));
+        let mut nonce = [0; 16];
+        nonce.copy_from_slice(&os_bytes()?[..16]);
+        let salt = Nonce::from_bytes(nonce);
+        let key = GroupKey::from_secret(&group_key);
+        let (route, addresses) = match &draft.route {
+            RouteDraft::Direct => (RouteKind::Direct, Vec::new()),
+            RouteDraft::Relay(address) => {
+                let relay: RelayAddress = address.parse().map_err(|_| NodeError::BadRelay)?;
+                (RouteKind::Relay, vec![relay.to_string()])
+            }
+        };
+        let founding = Founding {
+            topic: draft.topic.trim().to_owned(),
+            title: draft.title.trim().to_owned(),
+            language: draft.language.clone(),
+            admission: draft.admission,
+            max_members: draft.max_members,
+            turn_seconds: u16::try_from(draft.turn.as_secs()).unwrap_or(u16::MAX),
+            listener_welcome: draft.listener_welcome,
+            route,
+            recovery_key: GroupKey::from_secret(&recovery).public_key(),
+            name: name.clone(),
+            nonce: salt,
+        };
+        let leader = self.store.root_seed().pseudonym(&salt, 0).public_key();
+        let now = session::Now {
+            at: Duration::ZERO,
+            minute: snapshot::minute(),
+        };
+        let charter = founding.charter(&key, leader, now)?;
+        let file = CircleFile {
+            circle: charter.founds().ok_or(NodeError::BadInvite)?,
+            salt,
+            door: os_bytes()?,
+            group_key: Some(*group_key.as_bytes()),
+            route,
+            addresses,
+            title: founding.title.clone(),
+            seq_ceiling: 0,
+            recovery_key: Some(*recovery.as_bytes()),
+        };
+        let charter = Box::new(charter);
+        self.enter(file, Beginning::Found { charter, name }, practice)
+            .await
+    }
+
+    async fn open_invite(&mut self, link: &str, practice: bool) -> Result<(), NodeError> {
+        let invite = Invite::from_link(link)?;
+        let known = self.store.circles()?;
+        let known = known.into_iter().find(|f| f.circle == invite.circle);
+        let (file, beginning) = match known {
+            Some(mut file) => {
+                let records = self.store.records(&file.circle)?;
+                if file.group_key.is_none() {
+                    file.addresses = invite.addresses;
+                }
+                let beginning = match records.is_empty() {
+                    true => Beginning::Seek,
+                    false => Beginning::Resume(records),
+                };
+                (file, beginning)
+            }
+            None => (new_file(&invite)?, Beginning::Seek),
+        };
+        self.enter(file, beginning, practice).await
+    }
+
+    async fn enter(
+        &mut self,
+        file: CircleFile,
+        beginning: Beginning,
+        practice: bool,
+    ) -> Result<(), NodeError> {
+        if matches!(self.place, Where::Circle(_)) {
+            return Err(NodeError::AlreadyInACircle);
+        }
+        self.checking = false;
+        self.voice.set_muted(true);
+        self.voice.set_mode(Mode::Off);
+        let salt = file.salt;
+        let title = file.title.clone();
+        let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let entry = Entry {
+            file,
+            listen: match practice {
+                true => vec![loopback],
+                false => self.config.listen.clone(),
+            },
+            socket: self.config.socket.clone(),
+            practice,
+        };
+        let entered = Circle::enter(&self.store, self.voice.clone(), entry, beginning).await?;
+        match entered {
+            Ok(circle) => {
+                let seed = morph_seed(&self.store, Some(&salt), &self.settings);
+                self.voice.set_voice(seed, character(&self.settings));
+                self.go_to(Where::Circle(Box::new(circle)));
+            }
+            Err(end) => {
+                let farewell = snapshot::farewell(&end, &title);
+                self.tell(Event::Ended(farewell.clone()));
+                self.go_to(Where::Farewell(farewell));
+            }
+        }
+        Ok(())
+    }
+
+    async fn practise(&mut self, lead: bool) -> Result<(), NodeError> {
+        if matches!(self.place, Where::Circle(_)) {
+            return Err(NodeError::AlreadyInACircle);
+        }
+        if lead {
+            self.start_circle(&Practice::draft(), true).await?;
+            let Where::Circle(circle) = &mut self.place else {
+                return Ok(());
+            };
+            circle.act(&self.store, Act::AutoAdmit(true)).await?;
+            let link = circle.invite();
+            self.practice = Some(Practice::join(link)?);
+        } else {
+            let practice = Practice::lead()?;
+            let link = practice.invite().await.ok_or(NodeError::NetworkEnded)?;
+            self.open_invite(&link, true).await?;
+            self.practice = Some(practice);
+        }
+        Ok(())
+    }
+
+    async fn leave(&mut self) -> Result<(), NodeError> {
+        match &mut self.place {
+            Where::Circle(circle) => {
+                let result = circle.act(&self.store, Act::Leave).await;
+                self.tell_events().await;
+                result.or(Ok(()))
+            }
+            _ => {
+                self.go_to(Where::Lobby);
+                Ok(())
+            }
+        }
+    }
+
+    async fn send_voice(&mut self, frame: &LocalFrame) {
+        if let Where::Circle(circle) = &mut self.place {
+            circle.send_voice(&self.store, frame).await;
+        }
+    }
+
+    async fn handle_happening(&mut self, happening: Happening) {
+        let Where::Circle(circle) = &mut self.place else {
+            return;
+        };
+        if let Err(error) = circle.handle(&self.store, happening).await {
+            // What could not be stored or sent must not look as if it had been.
+            self.notice = Some(words::notice(&error));
+            self.go_to(Where::Lobby);
+        }
+    }
+
+    /// Passes on what the session told, and leaves when it is over.
+    async fn tell_events(&mut self) {
+        let Where::Circle(circle) = &mut self.place else {
+            return;
+        };
+        let events = std::mem::take(&mut circle.events);
+        let title = snapshot::title(circle);
+        let id = circle.file.circle;
+        let leading = circle.file.group_key.is_some();
+        for event in events {
+            match event {
+                session::Event::AtDoor => {}
+                session::Event::Entered => {
+                    self.voice.set_mode(Mode::Circle);
+                    self.note_title(&title).await;
+                    self.tell(Event::Entered);
+                }
+                session::Event::RemovalEnforced(member) => {
+                    self.tell(Event::RemovalEnforced { member });
+                }
+                session::Event::RemovalDurable(member) => {
+                    self.tell(Event::RemovalDurable { member });
+                }
+                session::Event::TurnBegan(member) => self.tell(Event::TurnBegan { member }),
+                session::Event::Ended(end) => {
+                    let farewell = snapshot::farewell(&end, &title);
+                    self.tell(Event::Ended(farewell.clone()));
+                    self.settle(id, &end, leading).await;
+                    self.go_to(match end {
+                        End::Left if self.practice.is_some() => Where::Lobby,
+                        _ => Where::Farewell(farewell),
+                    });
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whoever left is forgotten here; whoever was removed is remembered; a leader can come back.
+    async fn settle(&mut self, circle: CircleId, end: &End, leading: bool) {
+        let practice = matches!(&self.place, Where::Circle(c) if c.practice);
+        let forget = match end {
+            End::Left => practice || !leading,
+            End::Refused { .. } => true,
+            End::Removed { .. } => false,
+        };
+        let done = match (forget, end) {
+            (true, _) => self.store.forget(circle).done().await,
+            // The notice was handed out for storing just before: wait until it is there.
+            (false, End::Removed { .. }) => match &mut self.place {
+                Where::Circle(c) => c.wait_until_stored().await,
+                _ => Ok(()),
+            },
+            (false, _) => Ok(()),
+        };
+        if let Err(error) = done {
+            self.notice = Some(words::notice(&error.into()));
+        }
+    }
+
+    /// Remembers what the circle is called, for the list of circles.
+    async fn note_title(&mut self, title: &str) {
+        if let Where::Circle(circle) = &mut self.place
+            && circle.file.title != title
+        {
+            circle.file.title = title.to_owned();
+            if let Err(error) = self.store.put_circle(circle.file.clone()).done().await {
+                self.notice = Some(words::notice(&error.into()));
+            }
+        }
+    }
+
+    async fn give_up_on_nobody(&mut self) {
+        if let Where::Circle(circle) = &self.place
+            && *circle.session.stage() == session::Stage::Seeking
+            && circle.since.elapsed() > NOBODY_AFTER
+        {
+            let id = circle.file.circle;
+            if let Err(error) = self.store.forget(id).done().await {
+                self.notice = Some(words::notice(&error.into()));
+            }
+            self.tell(Event::Ended(Farewell::NobodyThere));
+            self.go_to(Where::Farewell(Farewell::NobodyThere));
+        }
+    }
+
+    /// Moves on; a circle that is left closes its network in the background, joined at the end.
+    fn go_to(&mut self, place: Where) {
+        let entering = matches!(place, Where::Circle(_));
+        if let Where::Circle(circle) = std::mem::replace(&mut self.place, place) {
+            self.voice.set_mode(Mode::Off);
+            self.closing.spawn(circle.close());
+        }
+        if !entering && let Some(practice) = self.practice.take() {
+            self.closing.spawn_blocking(move || drop(practice));
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+
+    fn draw(&mut self) {
+        let drawn = self.look();
+        self.snapshot.send_if_modified(|shown| {
+            let changed = **shown != drawn;
+            if changed {
+                *shown = Arc::new(drawn);
+            }
+            changed
+        });
+    }
+}
+
+fn new_file(invite: &Invite) -> Result<CircleFile, NodeError> {
+    // Salted by the circle's id, so that the same person is the same pseudonym at the same door.
+    let mut salt = [0; 16];
+    salt.copy_from_slice(&invite.circle.as_bytes()[..16]);
+    if invite.route == RouteKind::Relay && invite.addresses.is_empty() {
+        return Err(NodeError::BadInvite);
+    }
+    Ok(CircleFile {
+        circle: invite.circle,
+        salt: Nonce::from_bytes(salt),
+        door: *invite.door.as_bytes(),
+        group_key: None,
+        route: invite.route,
+        addresses: invite.addresses.clone(),
+        title: String::new(),
+        seq_ceiling: 0,
+        recovery_key: None,
+    })
+}
+
+async fn next_happening(place: &mut Where) -> Happening {
+    match place {
+        Where::Circle(circle) => circle.next().await,
+        _ => std::future::pending().await,
+    }
+}
+
+/// When something began, for the snapshot.
+pub(crate) fn since(begun: Instant) -> Duration {
+    Duration::from_secs(begun.elapsed().as_secs())
+}
+
+/// A device by its stored name.
+pub(crate) fn device(name: &Option<String>) -> Option<DeviceId> {
+    name.clone().map(DeviceId)
+}

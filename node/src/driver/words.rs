@@ -1,0 +1,94 @@
+//! What a person is told when something could not be done: what happened, what it means, what to do.
+
+use std::path::Path;
+
+use undertone_protocol::session::SessionError;
+
+use crate::NodeError;
+use crate::api::Notice;
+
+fn say(what: impl Into<String>, advice: impl Into<String>) -> Notice {
+    Notice {
+        what: what.into(),
+        advice: advice.into(),
+    }
+}
+
+pub(super) fn pledge_written(path: &Path) -> Notice {
+    say(
+        format!("Your signed pledge was written to {}.", path.display()),
+        "Whoever holds that file can check that it is genuine. It shows your pseudonym in this circle, nothing else about you.",
+    )
+}
+
+pub(super) fn pledge_failed(why: &str) -> Notice {
+    say(
+        format!("Your pledge could not be written: {why}."),
+        "Choose another folder and try again. Nothing else is affected.",
+    )
+}
+
+pub(super) fn notice(error: &NodeError) -> Notice {
+    match error {
+        NodeError::Invite(_) | NodeError::BadInvite => say(
+            "This invite cannot be read.",
+            "It may have been cut off when it was copied. Ask for it again, and paste all of it.",
+        ),
+        NodeError::BadRelay => say(
+            "This is not the address of a relay.",
+            "It looks like /ip4/192.0.2.7/udp/4433/quic-v1/p2p/12D3Koo… Whoever runs the relay can give it to you.",
+        ),
+        NodeError::BadName => say(
+            "This name cannot be used.",
+            "Choose one of 1 to 40 characters.",
+        ),
+        NodeError::NoName => say(
+            "You have no name here yet.",
+            "Choose a pseudonym first; it need not have anything to do with you.",
+        ),
+        NodeError::NotInACircle => say(
+            "You are not in a circle now.",
+            "Join one, or start one, and try again.",
+        ),
+        NodeError::AlreadyInACircle => say(
+            "You are in a circle already.",
+            "Leave it first; you can be in one circle at a time.",
+        ),
+        NodeError::NoCheckInACircle => say(
+            "You cannot hear yourself while you are in a circle.",
+            "Leave the circle to check your voice.",
+        ),
+        NodeError::Session(SessionError::BadStore) => say(
+            "What is stored of this circle cannot be trusted, so it stays closed.",
+            "Nothing was deleted. If the disk is healthy, ask for a new invite.",
+        ),
+        NodeError::Session(error) => say(
+            format!("That was not possible: {error}."),
+            "Nothing has changed.",
+        ),
+        NodeError::Store(error) => say(
+            format!("This could not be stored: {error}."),
+            "To be safe you were taken out of the circle. Check that the disk is not full, then come back with the same invite.",
+        ),
+        NodeError::Network(error) => say(
+            format!("No connection could be opened: {error}."),
+            "Check that this computer has a network, then try again.",
+        ),
+        NodeError::NetworkEnded => say(
+            "The connection ended unexpectedly.",
+            "Come back with the same invite; your place is kept.",
+        ),
+        NodeError::Randomness(_) => say(
+            "The operating system gives no randomness, so no key can be made safely.",
+            "Restart the computer and try again.",
+        ),
+        NodeError::Audio(error) => say(
+            format!("Sound could not be started: {error}."),
+            "Choose another microphone or headphones.",
+        ),
+        NodeError::Runtime(error) => say(
+            format!("The program could not start its work: {error}."),
+            "Close other programs and try again.",
+        ),
+    }
+}
