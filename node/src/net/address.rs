@@ -7,12 +7,19 @@ use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 /// Where a relay is and who must answer there.
 ///
 /// Written and read as a multiaddress: `/ip4/192.0.2.7/udp/4433/quic-v1/p2p/12D3Koo…`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RelayAddress {
     /// Its transport identity, pinned in the handshake.
     pub peer: PeerId,
     /// Its UDP address.
     pub addr: SocketAddr,
+}
+
+/// Addresses are not for logs; [`fmt::Display`] shows it where a person asked for it.
+impl fmt::Debug for RelayAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RelayAddress(..)")
+    }
 }
 
 /// Why a text is not a relay's address.

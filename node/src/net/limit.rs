@@ -44,6 +44,27 @@ impl TokenBucket {
     }
 }
 
+/// What one neighbour may say on gossip: messages, and bytes of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Allowance {
+    messages: TokenBucket,
+    bytes: TokenBucket,
+}
+
+impl Allowance {
+    pub(crate) fn new(messages: Budget, bytes: Budget, now: Instant) -> Self {
+        Self {
+            messages: TokenBucket::new(messages, now),
+            bytes: TokenBucket::new(bytes, now),
+        }
+    }
+
+    /// Whether a message of this many bytes is within both budgets; it is then taken from them.
+    pub(crate) fn admits(&mut self, bytes: usize, now: Instant) -> bool {
+        self.messages.take(1.0, now) && self.bytes.take(bytes as f64, now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -16,6 +16,9 @@
 //! What this module deliberately lacks: any rule about who may speak, any key, any clear text. It moves opaque
 //! topics, opaque payloads and opaque packets. It also lacks discovery of every kind (mDNS, DHT, peer exchange),
 //! hole punching, port mapping, and any way from a relayed circle to a direct connection.
+//!
+//! Nothing here logs an address, a peer, a topic or a route, and `Debug` of its types shows none. libp2p and quinn do
+//! log peers and addresses under their own targets (`libp2p_*`, `quinn*`); a program that logs must leave those off.
 
 mod address;
 mod behaviour;
@@ -46,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use address::quic_multiaddr;
 pub use address::{AddressError, RelayAddress};
+pub(crate) use limit::Allowance;
 pub use limit::{Budget, TokenBucket};
 pub use media::MediaCounters;
 pub use quic::{SocketFactory, udp_sockets};
@@ -147,7 +151,6 @@ pub enum NetError {
 pub const MAX_LISTEN: usize = 4;
 
 /// A running network. Dropping it, or cancelling the token given to [`start`], ends it; [`Network::closed`] joins it.
-#[derive(Debug)]
 pub struct Network {
     /// This session's transport identity.
     pub local_peer: PeerId,

@@ -154,7 +154,7 @@ impl AsyncWrite for Stream {
             return Poll::Ready(result.map_err(Into::into));
         }
         let result = ready!(AsyncWrite::poll_close(Pin::new(&mut self.send), cx));
-        self.closed = Some(result.as_ref().map(|()| ()).map_err(io::Error::kind));
+        self.closed = Some(result.as_ref().copied().map_err(io::Error::kind));
         Poll::Ready(result)
     }
 }

@@ -1,7 +1,7 @@
 //! The swarm task: libp2p's events to the driver's, the driver's commands to libp2p.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -22,6 +22,7 @@ use super::{
     address::{RelayAddress, is_dialable, parse_quic, quic_multiaddr},
     behaviour::{Behaviour, BehaviourEvent},
     gossip::{ident_topic, topic_of, topic_score_params},
+    limit::{Allowance, Budget},
     outbox::Outbox,
     registry::Registry,
     relay_link::RelayLink,
@@ -34,6 +35,24 @@ use super::{
 const MAX_BACKLOG: usize = 256;
 /// Topics a node hears at a time: two epochs of the circle, its door, and room.
 const MAX_TOPICS: usize = 16;
+/// Messages and bytes taken from a neighbour; it may be the only one that several members reach us through.
+const MESSAGES: Budget = Budget {
+    per_second: 60.0,
+    burst: 300.0,
+};
+const BYTES: Budget = Budget {
+    per_second: 192.0 * 1024.0,
+    burst: 1024.0 * 1024.0,
+};
+/// The relay forwards for everybody else, and holds each to a budget itself.
+const MESSAGES_OF_RELAY: Budget = Budget {
+    per_second: 300.0,
+    burst: 1_500.0,
+};
+const BYTES_OF_RELAY: Budget = Budget {
+    per_second: 1024.0 * 1024.0,
+    burst: 8.0 * 1024.0 * 1024.0,
+};
 /// Addresses tried for one peer.
 const MAX_DIAL_ADDRS: usize = 8;
 /// How often waiting messages and the relay are looked after.
@@ -77,6 +96,7 @@ pub(crate) struct NodeSwarm {
     topics: HashSet<Topic>,
     backlog: VecDeque<NetEvent>,
     last_publish: Option<Instant>,
+    allowances: HashMap<PeerId, Allowance>,
 }
 
 impl NodeSwarm {
@@ -117,6 +137,7 @@ impl NodeSwarm {
             topics: HashSet::new(),
             backlog,
             last_publish: None,
+            allowances: HashMap::new(),
         })
     }
 
@@ -190,12 +211,7 @@ impl NodeSwarm {
                     .gossip
                     .unsubscribe(&ident_topic(&topic));
             }
-            NetCommand::Publish { topic, payload } if payload.len() > MAX_CONTROL_BYTES => {
-                tracing::warn!(
-                    bytes = payload.len(),
-                    "a control payload over the limit was not published"
-                );
-                let _ = topic;
+            NetCommand::Publish { payload, .. } if payload.len() > MAX_CONTROL_BYTES => {
                 self.refuse(Refusal::ControlTooLarge {
                     bytes: payload.len(),
                 });
@@ -337,6 +353,7 @@ impl NodeSwarm {
                 num_established: 0,
                 ..
             } => {
+                self.allowances.remove(&peer_id);
                 if self.is_relay(&peer_id) {
                     self.handle_relay_lost(Instant::now());
                 } else {
@@ -358,6 +375,20 @@ impl NodeSwarm {
             }
             _ => {}
         }
+    }
+
+    /// Whether what a neighbour says is within its budget.
+    fn admits(&mut self, peer: PeerId, bytes: usize) -> bool {
+        let now = Instant::now();
+        let (messages, size) = if self.is_relay(&peer) {
+            (MESSAGES_OF_RELAY, BYTES_OF_RELAY)
+        } else {
+            (MESSAGES, BYTES)
+        };
+        self.allowances
+            .entry(peer)
+            .or_insert_with(|| Allowance::new(messages, size, now))
+            .admits(bytes, now)
     }
 
     fn is_relay(&self, peer: &PeerId) -> bool {
@@ -391,8 +422,9 @@ impl NodeSwarm {
                     id: message_id,
                     source: from,
                 };
+                let within = self.admits(from, message.data.len());
                 match topic_of(&message.topic).filter(|topic| self.topics.contains(topic)) {
-                    Some(topic) => {
+                    Some(topic) if within => {
                         let payload = Bytes::from(message.data);
                         self.emit(NetEvent::Control {
                             topic,
@@ -401,8 +433,8 @@ impl NodeSwarm {
                             message: message_ref,
                         });
                     }
-                    // Given up a moment ago.
-                    None => self.handle_verdict(&message_ref, Verdict::Ignore),
+                    // Too much, or on a topic given up a moment ago.
+                    _ => self.handle_verdict(&message_ref, Verdict::Ignore),
                 }
             }
             gossipsub::Event::Subscribed {
@@ -413,7 +445,9 @@ impl NodeSwarm {
                     for payload in self.outbox.take(topic) {
                         self.publish(topic, payload);
                     }
-                    self.emit(NetEvent::Subscribed { peer, topic });
+                    if self.admits(peer, 0) {
+                        self.emit(NetEvent::Subscribed { peer, topic });
+                    }
                 }
             }
             gossipsub::Event::SlowPeer { .. } => tracing::debug!("a peer takes gossip too slowly"),

@@ -26,7 +26,7 @@ impl fmt::Debug for RouteKey {
 }
 
 /// Names one received control message, for the verdict on it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct MessageRef {
     pub(crate) id: MessageId,
     pub(crate) source: PeerId,
@@ -45,13 +45,14 @@ pub enum Verdict {
 }
 
 /// What the driver asks of the network.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum NetCommand {
     /// Hear a topic; at a relay, have it forwarded.
     Subscribe(Topic),
     /// Stop hearing a topic. What still waits to be published on it is forgotten.
     Unsubscribe(Topic),
-    /// Broadcast `payload`, at most [`MAX_CONTROL_BYTES`](super::MAX_CONTROL_BYTES). Waits, bounded in number and
+    /// Broadcast `payload`, at most [`MAX_CONTROL_BYTES`](super::MAX_CONTROL_BYTES). The same bytes on the same topic
+    /// within two minutes are the same message, and are not sent again. Waits, bounded in number and
     /// time, for somebody to subscribe; [`Refusal::NobodyListening`] follows if nobody does.
     Publish {
         /// Where.
@@ -87,7 +88,7 @@ pub enum NetCommand {
 }
 
 /// What the network tells the driver.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum NetEvent {
     /// Peers may dial this address (direct circles).
     Listening(SocketAddr),
@@ -141,7 +142,7 @@ pub enum NetEvent {
 }
 
 /// Why a command was not carried out.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A control payload over [`MAX_CONTROL_BYTES`](super::MAX_CONTROL_BYTES).
     #[error("a control payload of {bytes} bytes")]
@@ -197,4 +198,110 @@ pub enum RouteRefusal {
     /// A reason this version does not know.
     #[error("reason {0}")]
     Other(u8),
+}
+
+// What people may end up logging with `{:?}` names the kind of a thing and its size: no address, peer or content.
+
+impl fmt::Debug for MessageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MessageRef(..)")
+    }
+}
+
+impl fmt::Debug for NetCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subscribe(_) => f.write_str("Subscribe"),
+            Self::Unsubscribe(_) => f.write_str("Unsubscribe"),
+            Self::Publish { payload, .. } => write!(f, "Publish({} bytes)", payload.len()),
+            Self::Verdict { verdict, .. } => write!(f, "Verdict({verdict:?})"),
+            Self::Dial { addrs, .. } => write!(f, "Dial({} addresses)", addrs.len()),
+            Self::Allow(peers) => write!(f, "Allow({} peers)", peers.len()),
+            Self::Block(_) => f.write_str("Block"),
+            Self::AttachRoute(_) => f.write_str("AttachRoute"),
+            Self::DetachRoute(_) => f.write_str("DetachRoute"),
+            Self::Media(packet) => write!(f, "Media({} bytes)", packet.len()),
+        }
+    }
+}
+
+impl fmt::Debug for NetEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listening(_) => f.write_str("Listening"),
+            Self::Connected { .. } => f.write_str("Connected"),
+            Self::Disconnected(_) => f.write_str("Disconnected"),
+            Self::Unreachable(_) => f.write_str("Unreachable"),
+            Self::Control { payload, .. } => write!(f, "Control({} bytes)", payload.len()),
+            Self::Subscribed { .. } => f.write_str("Subscribed"),
+            Self::Media { payload, .. } => write!(f, "Media({} bytes)", payload.len()),
+            Self::RelayUp => f.write_str("RelayUp"),
+            Self::RelayDown => f.write_str("RelayDown"),
+            Self::RouteAttached(_) => f.write_str("RouteAttached"),
+            Self::Refused { reason } => write!(f, "Refused({reason})"),
+        }
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Refusal({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_address_peer_or_content() {
+        let (peer, remote) = (PeerId::random(), SocketAddr::from(([203, 0, 113, 9], 4433)));
+        let payload = Bytes::from_static(b"content");
+        let route = RouteKey([0xab; 32]);
+        let topic = Topic([0xcd; 32]);
+        let shown = format!(
+            "{:?}",
+            (
+                NetEvent::Connected { peer, remote },
+                NetEvent::Listening(remote),
+                NetEvent::Media {
+                    from: Some(peer),
+                    payload: payload.clone()
+                },
+                NetEvent::Refused {
+                    reason: Refusal::PeerBlocked(peer)
+                },
+                NetEvent::Refused {
+                    reason: Refusal::NobodyListening {
+                        topic,
+                        payload: payload.clone()
+                    }
+                },
+                NetEvent::Refused {
+                    reason: Refusal::Route {
+                        route,
+                        reason: RouteRefusal::RouteFull
+                    }
+                },
+                NetCommand::Dial {
+                    peer,
+                    addrs: vec![remote]
+                },
+                NetCommand::Publish { topic, payload },
+                NetCommand::AttachRoute(route),
+                crate::net::RelayAddress { peer, addr: remote },
+            )
+        );
+        for secret in [
+            peer.to_string().as_str(),
+            "203.0.113",
+            "content",
+            "171",
+            "205",
+            "abab",
+            "cdcd",
+        ] {
+            assert!(!shown.contains(secret), "{secret} in {shown}");
+        }
+    }
 }

@@ -8,13 +8,12 @@ use std::{
 use libp2p::PeerId;
 
 use super::RelayLimits;
-use crate::net::{TokenBucket, Topic};
+use crate::net::{Allowance, Topic};
 
 /// One client, as the gossip hub knows it.
 struct Client {
     topics: HashSet<Topic>,
-    messages: TokenBucket,
-    bytes: TokenBucket,
+    allowance: Allowance,
 }
 
 /// See the module.
@@ -44,8 +43,7 @@ impl Topics {
         let (messages, bytes) = (self.limits.messages, self.limits.message_bytes);
         self.clients.entry(peer).or_insert_with(|| Client {
             topics: HashSet::new(),
-            messages: TokenBucket::new(messages, now),
-            bytes: TokenBucket::new(bytes, now),
+            allowance: Allowance::new(messages, bytes, now),
         });
     }
 
@@ -89,9 +87,9 @@ impl Topics {
 
     /// Whether a message of this size from this client is within its budget.
     pub(crate) fn admits(&mut self, peer: &PeerId, bytes: usize, now: Instant) -> bool {
-        self.clients.get_mut(peer).is_some_and(|client| {
-            client.messages.take(1.0, now) && client.bytes.take(bytes as f64, now)
-        })
+        self.clients
+            .get_mut(peer)
+            .is_some_and(|client| client.allowance.admits(bytes, now))
     }
 
     fn release(&mut self, topic: Topic) -> bool {
