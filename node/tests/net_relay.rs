@@ -27,14 +27,13 @@ async fn gossip_reaches_all_and_media_all_but_the_sender() {
     for (at, text) in ["zero", "one", "two"].into_iter().enumerate() {
         nodes[at].publish(text).await;
     }
-    for at in 0..3 {
+    for (at, node) in nodes.iter_mut().enumerate() {
         for (by, text) in ["zero", "one", "two"].into_iter().enumerate() {
             if by == at {
-                nodes[at]
-                    .expect_none("one's own words", |e| heard(e, text))
+                node.expect_none("one's own words", |e| heard(e, text))
                     .await;
             } else {
-                nodes[at].hears(text).await;
+                node.hears(text).await;
             }
         }
     }
@@ -305,7 +304,7 @@ async fn another_identity_at_the_relays_address_is_refused() {
 async fn a_rejecting_member_stays_connected_to_the_relay() {
     use undertone_node::net::Verdict;
     let relay = TestRelay::new();
-    let mut nodes = circle(&relay.address(), 2).await;
+    let nodes = circle(&relay.address(), 2).await;
     let mut strict = TestNode::relayed(&relay.address());
     strict.command(NetCommand::Subscribe(TOPIC)).await;
     strict.up().await;
