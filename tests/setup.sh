@@ -26,7 +26,7 @@ want() {
   fi
 }
 
-has_command() { command -v "$1"; }
+has_command() { type -P "$1"; }
 has_library() { [[ ${libraries:=$(ldconfig -p)} == *"$1 "* ]]; }
 has_certificates() { [ -n "${SSL_CERT_FILE:-}${CARGO_HTTP_CAINFO:-}" ] || [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ]; }
 compiles() { printf 'int main() { return 0; }' | "$1" -x "$2" -o /dev/null -; }
@@ -56,6 +56,9 @@ want_window_libraries() {
 want_test_tools() {
   want python3 "a foreign library (Python's cwt) checks our signatures" has_command python3
   want python3-venv "keeps that library apart from your own Python" makes_venvs
+  want pulseaudio "an imaginary microphone and headphones for the tests" has_command pulseaudio
+  want pulseaudio-utils "speaks into them and listens" has_command pactl
+  want procps "takes devices and processes away in the middle" has_command kill
   has_display || want xvfb "a screen for the tests, as there is none here" has_command Xvfb
 }
 
