@@ -404,6 +404,13 @@ pub enum Event {
         /// Whose.
         member: PublicKey,
     },
+    /// A member's sound arrives from now on as this stream of the voice's status.
+    StreamOpened {
+        /// Whose.
+        member: PublicKey,
+        /// Number of the stream.
+        stream: u32,
+    },
     /// The place ended.
     Ended(Farewell),
 }

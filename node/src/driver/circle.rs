@@ -72,6 +72,7 @@ pub(super) struct Circle {
     pub volumes: BTreeMap<PublicKey, f32>,
     pub streams: BTreeMap<PublicKey, StreamId>,
     pub events: VecDeque<session::Event>,
+    pub opened: Vec<(PublicKey, StreamId)>,
     net: Network,
     cancel: CancellationToken,
     voice: VoiceHandle,
@@ -159,6 +160,7 @@ impl Circle {
             volumes: BTreeMap::new(),
             streams: BTreeMap::new(),
             events: VecDeque::new(),
+            opened: Vec::new(),
             net,
             cancel,
             voice,
@@ -456,6 +458,7 @@ impl Circle {
         let stream = StreamId(self.next_stream);
         self.next_stream += 1;
         self.streams.insert(member, stream);
+        self.opened.push((member, stream));
         self.voice.add_stream(stream);
         if let Some(volume) = self.volumes.get(&member) {
             self.voice.set_volume(stream, *volume);

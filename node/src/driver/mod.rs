@@ -502,6 +502,11 @@ impl Driver {
             return;
         };
         let events = std::mem::take(&mut circle.events);
+        for (member, stream) in std::mem::take(&mut circle.opened) {
+            let stream = stream.0;
+            // Nobody may be listening.
+            let _ = self.events.send(Event::StreamOpened { member, stream });
+        }
         let title = snapshot::title(circle);
         let id = circle.file.circle;
         let leading = circle.file.group_key.is_some();

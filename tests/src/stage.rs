@@ -1,0 +1,460 @@
+//! The circle in a box: everybody takes a turn, one is removed in the middle of theirs, the others go on.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use libp2p::identity::Keypair;
+use tokio_util::sync::CancellationToken;
+use undertone_node::api::{CircleDraft, Command, Connection, Event, Place, RouteDraft};
+use undertone_node::net::SocketFactory;
+use undertone_node::relay::{Relay, RelayConfig};
+use undertone_node::speech::CLIPS;
+use undertone_protocol::id::PublicKey;
+use undertone_protocol::record::AdmissionMode;
+
+use crate::lossy::lossy_sockets;
+use crate::person::{Person, lock};
+use crate::report::{Frames, Removal, Report, Take, Turn};
+
+const NAMES: [&str; 16] = [
+    "Gentle Oak", "Quiet Heron", "Amber Fox", "Patient Willow", "Silver Wren", "Calm Badger",
+    "Bright Clover", "Mellow Owl", "Kind Juniper", "Steady Otter", "Soft Larch", "Brave Finch",
+    "Warm Thistle", "Open Meadow", "Blue Sparrow", "Restless Crow",
+];
+/// How long anybody may take to come in.
+const COME_IN: Duration = Duration::from_secs(30);
+/// How long a turn may take to be given.
+const TURN: Duration = Duration::from_secs(6);
+/// Silence after the removal, in which nothing of the removed one may be heard.
+pub const HUSH: Duration = Duration::from_millis(1_500);
+/// The clause the removed one broke.
+const CLAUSE: &str = "2";
+
+/// How the members of a box reach each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum RouteChoice {
+    /// Straight.
+    Direct,
+    /// Through one relay.
+    Relay,
+}
+
+/// What is to be played.
+#[derive(Debug, Clone)]
+pub struct Play {
+    /// 3–16.
+    pub members: usize,
+    /// From the first turn to the last.
+    pub seconds: u64,
+    /// How they reach each other.
+    pub route: RouteChoice,
+    /// WAV files to speak with instead of the bundled voices.
+    pub speech: Option<PathBuf>,
+    /// Fraction of a member's datagrams that is lost.
+    pub loss: f64,
+    /// Seeds the losses.
+    pub seed: u64,
+}
+
+/// Plays it, telling `say` how it goes.
+///
+/// # Errors
+/// When the circle does not come about, or a turn is not given: then there is nothing to measure.
+pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
+    let began = Instant::now();
+    let relay = match play.route {
+        RouteChoice::Direct => None,
+        RouteChoice::Relay => Some(RunningRelay::start()?),
+    };
+    let route = match &relay {
+        None => RouteDraft::Direct,
+        Some(relay) => RouteDraft::Relay(relay.address.clone()),
+    };
+    say(match play.route {
+        RouteChoice::Direct => "They connect straight to each other, over QUIC on this machine.",
+        RouteChoice::Relay => "They meet at a relay on this machine, which sees ciphertext only.",
+    });
+    let sockets = lossy_sockets(play.loss, play.seed);
+    let mut people = gather(play, began, &sockets, route, say)?;
+    let keys = people.iter().map(Person::key).collect::<Result<Vec<_>>>()?;
+    let mut watch = Watch::default();
+
+    let half = Duration::from_secs(play.seconds) / 2;
+    let troll = people.len() - 1;
+    let mut turns = Vec::new();
+    let first: Vec<_> = (1..troll).chain([0]).collect();
+    let slot = half / (people.len() as u32);
+    for speaker in &first {
+        turns.push(take_turn(&mut people, *speaker, slot, &mut watch, say)?);
+    }
+
+    let name = people[troll].name.clone();
+    let from = begin_turn(&mut people, troll, &mut watch)?;
+    say(&format!("{} {name} shares, and goes too far …", clock(from)));
+    watch.pause(&mut people, slot.min(Duration::from_secs(4)));
+    let notice = began.elapsed();
+    people[0].node.send(Command::Remove {
+        member: keys[troll],
+        clause: CLAUSE.to_owned(),
+    });
+    say(&format!("{} the leader removes {name}, in the middle of a word", clock(notice)));
+    turns.push(Turn {
+        speaker: troll,
+        from,
+        to: notice,
+    });
+    watch.pause(&mut people, HUSH);
+    let hushed = began.elapsed();
+
+    let slot = half / first.len() as u32;
+    for speaker in &first {
+        turns.push(take_turn(&mut people, *speaker, slot, &mut watch, say)?);
+    }
+    watch.pause(&mut people, Duration::from_millis(700));
+    let ended = began.elapsed();
+
+    let removal = Removal {
+        subject: troll,
+        notice,
+        hushed,
+        ended,
+        enforced: when(&people, |e| matches!(e, Event::RemovalEnforced { member } if *member == keys[troll])),
+        durable: when(&people, |e| matches!(e, Event::RemovalDurable { member } if *member == keys[troll])),
+        told: people[troll].first(|e| matches!(e, Event::Ended(_))),
+    };
+    say("The circle closes. Listening to what everybody heard …");
+    let frames = frames(&people, &keys, &watch);
+    let tracks = people
+        .iter()
+        .map(|p| (p.name.clone(), lock(&p.said).clone(), lock(&p.heard).clone()))
+        .collect();
+    for person in people.iter().rev() {
+        person.node.stop();
+    }
+    let forwarded = relay.map(RunningRelay::end);
+    Ok(Take {
+        turns,
+        removal,
+        frames,
+        tracks,
+        forwarded,
+    })
+}
+
+/// Everybody comes in, opens their microphone, and sees everybody.
+fn gather(
+    play: &Play,
+    began: Instant,
+    sockets: &SocketFactory,
+    route: RouteDraft,
+    say: &mut dyn FnMut(&str),
+) -> Result<Vec<Person>> {
+    let voices = voices(play)?;
+    let mut people: Vec<Person> = Vec::new();
+    for (index, name) in NAMES.iter().enumerate().take(play.members) {
+        let speech = voices[index % voices.len()].clone();
+        people.push(Person::start(name, speech, began, sockets.clone(), None)?);
+    }
+    let leader = &mut people[0];
+    leader.node.send(Command::StartCircle(CircleDraft {
+        topic: "Trying things out".into(),
+        title: "Circle in a box".into(),
+        language: "en".into(),
+        admission: AdmissionMode::Invite,
+        max_members: play.members as u8,
+        turn: Duration::from_secs(60),
+        listener_welcome: false,
+        route,
+    }));
+    let mut invite = String::new();
+    leader.wait(COME_IN, "for the circle to begin", |leader| {
+        let reachable = |c: &undertone_node::api::Circle| c.connected || c.leading;
+        match leader.circle().filter(reachable) {
+            Some(circle) => {
+                invite = circle.invite;
+                true
+            }
+            None => false,
+        }
+    })?;
+    say(&format!("{} {} founds a circle and keeps its key.", clock(began.elapsed()), NAMES[0]));
+    for person in people.iter_mut().skip(1) {
+        let knocked = Instant::now();
+        person.come_in(&invite, COME_IN)?;
+        say(&format!(
+            "{} {} signs the pledge and is let in ({} ms from invite to inside).",
+            clock(began.elapsed()),
+            person.name,
+            knocked.elapsed().as_millis()
+        ));
+    }
+    for person in &people {
+        person.node.send(Command::SetMuted(false));
+    }
+    people[0].node.send(Command::SetAutoTurns(true));
+    let everybody = play.members;
+    for person in &mut people {
+        person.wait(COME_IN, "to hear from everybody", |person| {
+            person.circle().is_some_and(|c| {
+                let here = c.members.iter().filter(|m| m.connection != Connection::Away);
+                here.count() == everybody && !c.muted
+            })
+        })?;
+    }
+    say(&format!("{} Everybody hears from everybody: the first turn.", clock(began.elapsed())));
+    Ok(people)
+}
+
+fn voices(play: &Play) -> Result<Vec<Vec<f32>>> {
+    let Some(folder) = &play.speech else {
+        return CLIPS.iter().map(|clip| Ok(clip.samples()?)).collect();
+    };
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .with_context(|| format!("the folder {}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("wav")))
+        .collect();
+    files.sort();
+    ensure!(!files.is_empty(), "{} holds no WAV files", folder.display());
+    files.iter().map(|path| read_wav(path)).collect()
+}
+
+/// Mono at 48 kHz from any WAV; other rates are brought there by linear interpolation, which is enough
+/// for a test's microphone.
+fn read_wav(path: &Path) -> Result<Vec<f32>> {
+    let mut reader =
+        hound::WavReader::open(path).with_context(|| format!("the file {}", path.display()))?;
+    let spec = reader.spec();
+    let samples: Vec<f32> = match spec.sample_format {
+        hound::SampleFormat::Float => reader.samples::<f32>().collect::<Result<_, _>>()?,
+        hound::SampleFormat::Int => {
+            let full = (1i64 << (spec.bits_per_sample - 1)) as f32;
+            let ints = reader.samples::<i32>().map(|s| s.map(|s| s as f32 / full));
+            ints.collect::<Result<_, _>>()?
+        }
+    };
+    let channels = usize::from(spec.channels);
+    let mono: Vec<_> = samples
+        .chunks(channels)
+        .map(|c| c.iter().sum::<f32>() / channels as f32)
+        .collect();
+    ensure!(mono.len() > 4_800, "{} is shorter than a word", path.display());
+    let ratio = f64::from(spec.sample_rate) / 48_000.0;
+    let count = (mono.len() as f64 / ratio) as usize;
+    Ok((0..count)
+        .map(|i| {
+            let at = i as f64 * ratio;
+            let (left, part) = (at as usize, at.fract() as f32);
+            let right = mono.get(left + 1).copied().unwrap_or(mono[left]);
+            mono[left] * (1.0 - part) + right * part
+        })
+        .collect())
+}
+
+fn begin_turn(people: &mut [Person], speaker: usize, watch: &mut Watch) -> Result<Duration> {
+    let me = people[speaker].key()?;
+    let before = turns_of(&mut people[speaker], &me);
+    people[speaker].node.send(Command::RaiseHand);
+    let begun = Instant::now();
+    while turns_of(&mut people[speaker], &me) == before {
+        watch.pause(people, Duration::from_millis(10));
+        if begun.elapsed() > TURN {
+            let place = &people[speaker].node.snapshot().place;
+            let ended = matches!(place, Place::Farewell(_));
+            bail!("{} was not given the turn (ended: {ended})", people[speaker].name);
+        }
+    }
+    people[speaker].speak(true);
+    Ok(people[speaker].now())
+}
+
+fn turns_of(person: &mut Person, key: &PublicKey) -> usize {
+    person.look();
+    let mine = |e: &Event| matches!(e, Event::TurnBegan { member } if member == key);
+    person.seen.iter().filter(|(_, e)| mine(e)).count()
+}
+
+fn take_turn(
+    people: &mut [Person],
+    speaker: usize,
+    slot: Duration,
+    watch: &mut Watch,
+    say: &mut dyn FnMut(&str),
+) -> Result<Turn> {
+    let from = begin_turn(people, speaker, watch)?;
+    let end = from + slot.saturating_sub(Duration::from_millis(250));
+    watch.pause(people, end.saturating_sub(from) / 2);
+    let ears = people
+        .iter()
+        .enumerate()
+        .filter(|(i, p)| *i != speaker && hears(p, people, speaker))
+        .count();
+    let others = people.iter().filter(|p| p.circle().is_some()).count() - 1;
+    say(&format!(
+        "{} {} shares; heard by {ears} of {others}",
+        clock(from),
+        people[speaker].name
+    ));
+    watch.pause(people, end.saturating_sub(people[speaker].now()));
+    people[speaker].speak(false);
+    let to = people[speaker].now();
+    // A breath, so that the last word is not cut; then the turn is given back.
+    watch.pause(people, Duration::from_millis(200));
+    people[speaker].node.send(Command::Pass);
+    Ok(Turn { speaker, from, to })
+}
+
+fn hears(listener: &Person, people: &[Person], speaker: usize) -> bool {
+    let Ok(key) = people[speaker].key() else {
+        return false;
+    };
+    listener.circle().is_some_and(|c| {
+        c.members
+            .iter()
+            .any(|m| m.key == key && m.level_db > -70.0)
+    })
+}
+
+/// Reception so far, looked at while streams are open.
+#[derive(Default)]
+struct Watch {
+    last: BTreeMap<(usize, u32), Frames>,
+}
+
+impl Watch {
+    /// Waits, looking.
+    fn pause(&mut self, people: &mut [Person], time: Duration) {
+        let until = Instant::now() + time;
+        loop {
+            for (index, person) in people.iter_mut().enumerate() {
+                person.look();
+                for stream in person.node.voice().status().streams {
+                    let stats = stream.stats;
+                    let frames = Frames {
+                        received: stats.received,
+                        lost: stats.lost,
+                        concealed: stats.concealed,
+                        recovered: stats.recovered,
+                        late: stats.late,
+                        buffer_ms: stats.delay.as_millis() as u64,
+                    };
+                    self.last.insert((index, stream.stream.0), frames);
+                }
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+    }
+}
+
+/// For each listener and speaker, the frames of all streams that were theirs.
+fn frames(
+    people: &[Person],
+    keys: &[PublicKey],
+    watch: &Watch,
+) -> BTreeMap<(usize, usize), Frames> {
+    let mut all: BTreeMap<(usize, usize), Frames> = BTreeMap::new();
+    for (listener, person) in people.iter().enumerate() {
+        for (_, event) in &person.seen {
+            let Event::StreamOpened { member, stream } = event else {
+                continue;
+            };
+            let speaker = keys.iter().position(|key| key == member);
+            let counted = watch.last.get(&(listener, *stream));
+            if let (Some(speaker), Some(counted)) = (speaker, counted) {
+                all.entry((listener, speaker)).or_default().add(counted);
+            }
+        }
+    }
+    all
+}
+
+fn when(people: &[Person], what: impl Fn(&Event) -> bool) -> Vec<Option<Duration>> {
+    people.iter().map(|p| p.first(&what)).collect()
+}
+
+/// Minutes, seconds and tenths since the beginning.
+pub fn clock(at: Duration) -> String {
+    format!("{:02}:{:04.1}", at.as_secs() / 60, at.as_secs_f64() % 60.0)
+}
+
+/// A relay on this machine.
+pub struct RunningRelay {
+    runtime: tokio::runtime::Runtime,
+    relay: Relay,
+    cancel: CancellationToken,
+    /// What leaders type.
+    pub address: String,
+}
+
+impl RunningRelay {
+    /// Starts one on a free port of the loopback.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn start() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("relay")
+            .enable_all()
+            .build()?;
+        let cancel = CancellationToken::new();
+        let listen = vec![([127, 0, 0, 1], 0).into()];
+        let config = RelayConfig::new(Keypair::generate_ed25519(), listen);
+        let guard = runtime.enter();
+        let relay = Relay::start(config, cancel.clone())?;
+        drop(guard);
+        let address = relay.addresses.first().context("the relay has no address")?;
+        let address = address.to_string();
+        Ok(Self {
+            runtime,
+            relay,
+            cancel,
+            address,
+        })
+    }
+
+    /// Ends it; says what it forwarded.
+    pub fn end(self) -> String {
+        let stats = format!("{:?}", self.relay.stats());
+        self.cancel.cancel();
+        self.runtime.block_on(self.relay.closed());
+        stats
+    }
+}
+
+/// Plays, judges, and writes what was asked for.
+///
+/// # Errors
+/// When it cannot be played or written. Broken promises are in the report.
+pub fn play_and_judge(what: &Play, out: Option<&Path>, say: &mut dyn FnMut(&str)) -> Result<Report> {
+    let take = play(what, say)?;
+    if let Some(out) = out {
+        std::fs::create_dir_all(out)?;
+        for (index, (_, said, heard)) in take.tracks.iter().enumerate() {
+            write_wav(&out.join(format!("member-{index}-said.wav")), &said.samples)?;
+            write_wav(&out.join(format!("member-{index}-heard.wav")), &heard.samples)?;
+        }
+    }
+    Ok(Report::judge(what, &take))
+}
+
+fn write_wav(path: &Path, samples: &[f32]) -> Result<()> {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 48_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(path, spec)
+        .with_context(|| format!("the file {}", path.display()))?;
+    for sample in samples {
+        writer.write_sample((sample.clamp(-1.0, 1.0) * 32_767.0) as i16)?;
+    }
+    Ok(writer.finalize()?)
+}
