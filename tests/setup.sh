@@ -3,7 +3,8 @@
 # Nothing is asked, downloaded or done as root when everything is here already.
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-target=${CARGO_TARGET_DIR:-$top/target}
+target=$(realpath -m "${CARGO_TARGET_DIR:-$top/target}")
+if [ -n "${CARGO_TARGET_DIR:-}" ]; then export CARGO_TARGET_DIR=$target; fi
 PATH=$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin # rustup before a new login; ldconfig for people who are not root
 packages=() reasons=()
 

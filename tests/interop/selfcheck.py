@@ -64,6 +64,9 @@ def check():
         try:
             wrong = [] if main([export(genuine, folder)]) == 0 else ["the genuine pledge was refused"]
             wrong += [f"accepted: {how}" for how, data in spoiled.items() if main([export(data, folder)]) != 1]
+            for circle, expected in ((CIRCLE, 0), (b"\xff" * 32, 1)):
+                if main([export(genuine, folder), "--circle", circle.hex()]) != expected:
+                    wrong.append(f"--circle {circle.hex()}: not {expected}")
             # Armour that is not there, or there twice, is refused too.
             path = pathlib.Path(export(genuine, folder))
             path.write_text(path.read_text(encoding="utf-8") * 2, encoding="utf-8")
@@ -74,7 +77,7 @@ def check():
             sys.stdout = shown
     for line in wrong:
         print(line, file=sys.stderr)
-    print(f"Python check of itself: 1 genuine pledge, {len(spoiled) + 2} spoiled ones, {len(wrong)} judged wrongly.")
+    print(f"Python check of itself: 1 genuine pledge, {len(spoiled) + 3} spoiled ones, {len(wrong)} judged wrongly.")
     return 1 if wrong else 0
 
 

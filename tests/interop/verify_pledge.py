@@ -1,7 +1,9 @@
 """Verifies an exported pledge with Python's cwt: none of Undertone's code takes part.
 
-    verify_pledge.py FILE     exit 0 and a summary in words: genuine; exit 1 and the reason: not
-    verify_pledge.py --ready  exit 0: the libraries are there, at the versions asked for
+    verify_pledge.py FILE [--circle ID]   exit 0 and a summary in words: genuine; exit 1 and the reason: not
+    verify_pledge.py --ready              exit 0: the libraries are there, at the versions asked for
+
+With --circle, 64 hexadecimal digits, a genuine pledge for any other circle is refused too.
 
 The file is text: a preamble in words, then base64 between two marker lines. The bytes are a COSE_Sign1 array without its
 tag (RFC 9052), over a CBOR map with integer keys. What is signed besides the payload (external_aad) ties the record to its
@@ -110,12 +112,17 @@ def ready():
 def main(arguments):
     if arguments == ["--ready"]:
         return 0 if ready() else 1
-    if len(arguments) != 1:
+    circle = None
+    if len(arguments) == 3 and arguments[1] == "--circle":
+        circle = arguments[2].strip().lower()
+    elif len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
     try:
         text = pathlib.Path(arguments[0]).read_text(encoding="utf-8")
-        print(in_words(verify(envelope_of(text))))
+        record = verify(envelope_of(text))
+        require(circle in (None, record[CIRCLE].hex()), f"it was signed for another circle, {record[CIRCLE].hex()}")
+        print(in_words(record))
         return 0
     except (OSError, UnicodeDecodeError) as error:
         print(f"Not genuine: the file can't be read ({error}).")
