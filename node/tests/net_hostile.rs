@@ -133,7 +133,7 @@ fn broken_route_streams() -> Vec<Vec<u8>> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_bears_rude_clients() {
     let relay = TestRelay::new();
-    let mut nodes = circle(&relay.address(), 2).await;
+    let mut nodes = circle(&relay, 2).await;
     for bytes in broken_route_streams() {
         let rude = Rude::connect(relay.address().addr).await;
         tokio::join!(rude.send_uni(&bytes), rude.send_bi());

@@ -23,7 +23,7 @@ fn small(limits: RelayLimits) -> TestRelay {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gossip_reaches_all_and_media_all_but_the_sender() {
     let relay = TestRelay::new();
-    let mut nodes = circle(&relay.address(), 3).await;
+    let mut nodes = circle(&relay, 3).await;
     for (at, text) in ["zero", "one", "two"].into_iter().enumerate() {
         nodes[at].publish(text).await;
     }
@@ -81,7 +81,7 @@ fn pair(nodes: &mut [TestNode], sender: usize, hearer: usize) -> (&TestNode, &mu
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn detaching_ends_it_both_ways() {
     let relay = TestRelay::new();
-    let mut nodes = circle(&relay.address(), 3).await;
+    let mut nodes = circle(&relay, 3).await;
     let (sender, hearer) = pair(&mut nodes, 0, 1);
     hearer.hears_media(sender, "before").await;
     nodes[1].command(NetCommand::DetachRoute(ROUTE)).await;
@@ -108,7 +108,7 @@ async fn detaching_ends_it_both_ways() {
 async fn an_epoch_change_moves_to_the_new_route_without_the_one_left_behind() {
     const NEXT: RouteKey = RouteKey([9; 32]);
     let relay = TestRelay::new();
-    let mut nodes = circle(&relay.address(), 3).await;
+    let mut nodes = circle(&relay, 3).await;
     for at in [0, 1] {
         nodes[at].command(NetCommand::AttachRoute(NEXT)).await;
         nodes[at].attached(NEXT).await;
@@ -140,7 +140,7 @@ async fn a_relay_that_returns_finds_its_circle_again() {
     let identity = Keypair::generate_ed25519();
     let relay = TestRelay::start(RelayConfig::new(identity.clone(), vec![LOCAL]));
     let address = relay.address();
-    let mut nodes = circle(&address, 3).await;
+    let mut nodes = circle(&relay, 3).await;
     relay.stop().await;
     for node in &mut nodes {
         node.expect("the loss", |e| {
@@ -159,6 +159,9 @@ async fn a_relay_that_returns_finds_its_circle_again() {
         node.subscribed(address.peer).await;
         node.attached(ROUTE).await;
     }
+    relay
+        .until("all subscriptions", |s| s.subscriptions == 3)
+        .await;
     for at in [1, 2] {
         let (sender, hearer) = pair(&mut nodes, 0, at);
         hearer.hears_media(sender, "back again").await;
@@ -201,7 +204,7 @@ async fn a_full_route_refuses_and_lets_in_when_a_place_is_free() {
         slots_per_route: 2,
         ..RelayLimits::default()
     });
-    let mut nodes = circle(&relay.address(), 2).await;
+    let mut nodes = circle(&relay, 2).await;
     let mut third = TestNode::relayed(&relay.address());
     third.command(NetCommand::AttachRoute(ROUTE)).await;
     let reason = third
@@ -304,11 +307,14 @@ async fn another_identity_at_the_relays_address_is_refused() {
 async fn a_rejecting_member_stays_connected_to_the_relay() {
     use undertone_node::net::Verdict;
     let relay = TestRelay::new();
-    let nodes = circle(&relay.address(), 2).await;
+    let nodes = circle(&relay, 2).await;
     let mut strict = TestNode::relayed(&relay.address());
     strict.command(NetCommand::Subscribe(TOPIC)).await;
     strict.up().await;
     strict.subscribed(relay.address().peer).await;
+    relay
+        .until("all subscriptions", |s| s.subscriptions == 3)
+        .await;
     for i in 0..30 {
         nodes[0].publish(&format!("nonsense {i}")).await;
         let message = strict
@@ -335,7 +341,7 @@ async fn a_rejecting_member_stays_connected_to_the_relay() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_who_floods_is_held_to_the_rate() {
     let relay = TestRelay::new();
-    let mut nodes = circle(&relay.address(), 2).await;
+    let mut nodes = circle(&relay, 2).await;
     let (sender, hearer) = pair(&mut nodes, 0, 1);
     hearer.hears_media(sender, "first").await;
     let before = relay.relay.stats();
@@ -366,7 +372,7 @@ async fn one_who_floods_is_held_to_the_rate() {
 async fn a_member_that_vanishes_without_a_word_is_forgotten() {
     let relay = TestRelay::new();
     let address = relay.address();
-    let mut nodes = circle(&address, 2).await;
+    let mut nodes = circle(&relay, 2).await;
     // Its runtime is gone from one moment to the next: no close frame leaves.
     let lost = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -133,6 +133,9 @@ async fn loss_costs_what_is_lost_and_no_more() {
         node.subscribed(address.peer).await;
         node.attached(ROUTE).await;
     }
+    relay
+        .until("all subscriptions", |s| s.subscriptions == 3)
+        .await;
     for i in 0..10 {
         nodes[0].publish(&format!("word {i}")).await;
     }
@@ -185,7 +188,7 @@ where
 async fn a_member_back_before_the_relay_missed_it_is_heard_again() {
     let relay = TestRelay::new();
     let address = relay.address();
-    let mut nodes = circle(&address, 1).await;
+    let mut nodes = circle(&relay, 1).await;
     let keypair = Keypair::generate_ed25519();
     let config = NetworkConfig::relayed(keypair, address.clone());
     let (first, relay_peer) = (config.clone(), address.peer);
@@ -208,6 +211,9 @@ async fn a_member_back_before_the_relay_missed_it_is_heard_again() {
     back.command(NetCommand::AttachRoute(ROUTE)).await;
     back.subscribed(address.peer).await;
     back.attached(ROUTE).await;
+    relay
+        .until("both subscriptions", |s| s.subscriptions == 2)
+        .await;
     assert_eq!(relay.relay.stats().routes_refused, 0);
     back.publish("back").await;
     nodes[0].hears("back").await;

@@ -114,7 +114,8 @@ pub enum NetEvent {
         /// For the verdict.
         message: MessageRef,
     },
-    /// A neighbour now hears this topic: publishing reaches somebody.
+    /// A neighbour now hears this topic: publishing reaches somebody. In a relayed circle that is the relay, and whom
+    /// it reaches beyond is not told; a member whose own subscription is still on its way misses what is said before.
     Subscribed {
         /// Who; the relay, in relayed circles.
         peer: PeerId,

@@ -11,6 +11,8 @@ pub struct RelayStats {
     pub routes: u64,
     /// Topics forwarded now.
     pub topics: u64,
+    /// Subscriptions of clients to topics now.
+    pub subscriptions: u64,
     /// Datagrams taken in.
     pub datagrams_in: u64,
     /// Copies handed to QUIC.
@@ -33,6 +35,7 @@ pub(crate) struct Counters {
     pub(crate) connections: AtomicU64,
     pub(crate) routes: AtomicU64,
     pub(crate) topics: AtomicU64,
+    pub(crate) subscriptions: AtomicU64,
     pub(crate) datagrams_in: AtomicU64,
     pub(crate) datagrams_out: AtomicU64,
     pub(crate) datagrams_refused: AtomicU64,
@@ -48,6 +51,7 @@ impl Counters {
             connections: self.connections.load(Relaxed),
             routes: self.routes.load(Relaxed),
             topics: self.topics.load(Relaxed),
+            subscriptions: self.subscriptions.load(Relaxed),
             datagrams_in: self.datagrams_in.load(Relaxed),
             datagrams_out: self.datagrams_out.load(Relaxed),
             datagrams_refused: self.datagrams_refused.load(Relaxed),

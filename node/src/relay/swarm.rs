@@ -124,8 +124,8 @@ impl RelaySwarm {
                         .behaviour_mut()
                         .gossip
                         .subscribe(&ident_topic(&topic));
-                    self.count_topics();
                 }
+                self.count_topics();
             }
             Event::Unsubscribed { peer_id, topic } => {
                 let Some(topic) = topic_of(&topic) else {
@@ -136,8 +136,8 @@ impl RelaySwarm {
                         .behaviour_mut()
                         .gossip
                         .unsubscribe(&ident_topic(&topic));
-                    self.count_topics();
                 }
+                self.count_topics();
             }
             Event::Message {
                 propagation_source,
@@ -166,10 +166,10 @@ impl RelaySwarm {
     }
 
     fn count_topics(&self) {
-        self.setup
-            .hub
-            .counters
-            .topics
-            .store(self.topics.len() as u64, Relaxed);
+        let counters = &self.setup.hub.counters;
+        counters.topics.store(self.topics.len() as u64, Relaxed);
+        counters
+            .subscriptions
+            .store(self.topics.subscriptions() as u64, Relaxed);
     }
 }

@@ -38,6 +38,11 @@ impl Topics {
         self.forwarded.len()
     }
 
+    /// Subscriptions of all clients.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.forwarded.values().sum()
+    }
+
     /// A client is connected.
     pub(crate) fn handle_connected(&mut self, peer: PeerId, now: Instant) {
         let (messages, bytes) = (self.limits.messages, self.limits.message_bytes);
@@ -131,6 +136,7 @@ mod tests {
         assert!(topics.handle_subscribed(one, A));
         assert!(!topics.handle_subscribed(one, A));
         assert!(!topics.handle_subscribed(two, A));
+        assert_eq!((topics.len(), topics.subscriptions()), (1, 2));
         assert!(!topics.handle_unsubscribed(one, A));
         assert!(!topics.handle_unsubscribed(one, A));
         assert!(topics.handle_unsubscribed(two, A));

@@ -283,17 +283,23 @@ impl TestRelay {
     }
 }
 
-/// Nodes behind one relay, subscribed to [`TOPIC`] and attached to [`ROUTE`].
-pub async fn circle(relay: &RelayAddress, members: usize) -> Vec<TestNode> {
-    let mut nodes: Vec<TestNode> = (0..members).map(|_| TestNode::relayed(relay)).collect();
+/// Nodes behind one relay, subscribed to [`TOPIC`] and attached to [`ROUTE`]; the relay knows of all of them.
+pub async fn circle(relay: &TestRelay, members: usize) -> Vec<TestNode> {
+    let address = relay.address();
+    let before = relay.relay.stats().subscriptions;
+    let mut nodes: Vec<TestNode> = (0..members).map(|_| TestNode::relayed(&address)).collect();
     for node in &mut nodes {
         node.command(NetCommand::Subscribe(TOPIC)).await;
         node.command(NetCommand::AttachRoute(ROUTE)).await;
     }
     for node in &mut nodes {
         node.up().await;
-        node.subscribed(relay.peer).await;
+        node.subscribed(address.peer).await;
         node.attached(ROUTE).await;
     }
+    let all = before + members as u64;
+    relay
+        .until("all subscriptions", |s| s.subscriptions >= all)
+        .await;
     nodes
 }
