@@ -1,0 +1,325 @@
+//! All words of the window, one file a language. A language is a [`Words`]: the compiler says what a new
+//! one still lacks. Whatever has a number or a name in it is a function, because languages differ in how.
+//!
+//! The texts people sign are not here: their hash is signed, so they live in `undertone_protocol::texts`.
+
+mod en;
+mod pseudonyms;
+
+use std::time::Duration;
+
+use undertone_dsp::Character;
+use undertone_node::api::{Connection, Heard, Role, RouteKind};
+
+pub(crate) use pseudonyms::suggest;
+
+/// Languages the window speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Language {
+    /// English.
+    #[default]
+    English,
+}
+
+impl Language {
+    /// The words of this language.
+    pub(crate) const fn words(self) -> &'static Words {
+        match self {
+            Self::English => &en::WORDS,
+        }
+    }
+}
+
+/// What is said about somebody in the circle, for the ring, the list and the screen reader.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MemberFacts<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) me: bool,
+    pub(crate) role: Role,
+    pub(crate) speaking: bool,
+    pub(crate) muted: bool,
+    pub(crate) connection: Connection,
+    /// 1 is next.
+    pub(crate) place_in_line: Option<usize>,
+    /// It is their turn, and this long is left.
+    pub(crate) turn_left: Option<Duration>,
+}
+
+/// Everything the window says.
+pub(crate) struct Words {
+    pub(crate) app: AppWords,
+    pub(crate) welcome: WelcomeWords,
+    pub(crate) name: NameWords,
+    pub(crate) voice: VoiceWords,
+    pub(crate) home: HomeWords,
+    pub(crate) start: StartWords,
+    pub(crate) connecting: ConnectingWords,
+    pub(crate) door: DoorWords,
+    pub(crate) waiting: WaitingWords,
+    pub(crate) circle: CircleWords,
+    pub(crate) leader: LeaderWords,
+    pub(crate) farewell: FarewellWords,
+    pub(crate) appearance: AppearanceWords,
+}
+
+/// The frame around every screen.
+pub(crate) struct AppWords {
+    pub(crate) name: &'static str,
+    pub(crate) quick_exit: &'static str,
+    pub(crate) quick_exit_keys: &'static str,
+    pub(crate) quick_exit_hint: &'static str,
+    pub(crate) appearance: &'static str,
+    /// A large and a small letter, for the button that leads to text sizes.
+    pub(crate) letters: &'static str,
+    pub(crate) understood: &'static str,
+    pub(crate) back: &'static str,
+    pub(crate) next: &'static str,
+    pub(crate) step: fn(step: usize, of: usize) -> String,
+    pub(crate) no_display: &'static str,
+    pub(crate) no_library: fn(library: &str, package: &str) -> String,
+}
+
+/// What this is, and what it is not.
+pub(crate) struct WelcomeWords {
+    pub(crate) title: &'static str,
+    pub(crate) intro: &'static str,
+    pub(crate) is_not: &'static str,
+    pub(crate) adults: &'static str,
+    pub(crate) begin: &'static str,
+}
+
+/// Choosing a pseudonym.
+pub(crate) struct NameWords {
+    pub(crate) title: &'static str,
+    pub(crate) intro: &'static str,
+    pub(crate) field: &'static str,
+    pub(crate) again: &'static str,
+    pub(crate) advice: &'static str,
+    pub(crate) emblem: &'static str,
+    pub(crate) too_long: &'static str,
+    pub(crate) empty: &'static str,
+    pub(crate) keep: &'static str,
+}
+
+/// Microphone, headphones, and how one sounds to others.
+pub(crate) struct VoiceWords {
+    pub(crate) title: &'static str,
+    pub(crate) intro: &'static str,
+    pub(crate) microphone: &'static str,
+    pub(crate) headphones: &'static str,
+    pub(crate) system_choice: fn(device: Option<&str>) -> String,
+    pub(crate) look_again: &'static str,
+    pub(crate) level_in: &'static str,
+    pub(crate) level_out: &'static str,
+    pub(crate) level_silent: &'static str,
+    pub(crate) level_quiet: &'static str,
+    pub(crate) level_good: &'static str,
+    pub(crate) level_loud: &'static str,
+    pub(crate) hear: &'static str,
+    pub(crate) stop_hearing: &'static str,
+    pub(crate) hear_advice: &'static str,
+    pub(crate) character: &'static str,
+    pub(crate) character_name: fn(Character) -> &'static str,
+    pub(crate) character_remark: fn(Character) -> &'static str,
+    pub(crate) new_setting: &'static str,
+    pub(crate) new_setting_remark: &'static str,
+    pub(crate) honest: &'static str,
+    pub(crate) done: &'static str,
+    pub(crate) trouble: &'static str,
+}
+
+/// Where to go.
+pub(crate) struct HomeWords {
+    pub(crate) title: fn(name: &str) -> String,
+    pub(crate) intro: &'static str,
+    pub(crate) practice: &'static str,
+    pub(crate) practice_about: &'static str,
+    pub(crate) practice_take_part: &'static str,
+    pub(crate) practice_lead: &'static str,
+    pub(crate) join: &'static str,
+    pub(crate) join_about: &'static str,
+    pub(crate) join_field: &'static str,
+    pub(crate) paste: &'static str,
+    pub(crate) join_go: &'static str,
+    pub(crate) start: &'static str,
+    pub(crate) start_about: &'static str,
+    pub(crate) start_go: &'static str,
+    pub(crate) change_name: &'static str,
+    pub(crate) change_voice: &'static str,
+}
+
+/// Founding a circle.
+pub(crate) struct StartWords {
+    pub(crate) title: &'static str,
+    pub(crate) intro: &'static str,
+    pub(crate) topic: &'static str,
+    pub(crate) topic_hint: &'static str,
+    pub(crate) circle_name: &'static str,
+    pub(crate) circle_name_hint: &'static str,
+    pub(crate) language: &'static str,
+    pub(crate) languages: &'static [(&'static str, &'static str)],
+    pub(crate) who: &'static str,
+    pub(crate) ask_me: &'static str,
+    pub(crate) ask_me_remark: &'static str,
+    pub(crate) by_invite: &'static str,
+    pub(crate) by_invite_remark: &'static str,
+    pub(crate) most: &'static str,
+    pub(crate) turn: &'static str,
+    pub(crate) minutes: fn(minutes: u64) -> String,
+    pub(crate) listener: &'static str,
+    pub(crate) travel: &'static str,
+    pub(crate) direct: &'static str,
+    pub(crate) direct_remark: &'static str,
+    pub(crate) relay: &'static str,
+    pub(crate) relay_remark: &'static str,
+    pub(crate) relay_field: &'static str,
+    pub(crate) go: &'static str,
+    pub(crate) missing_topic: &'static str,
+    pub(crate) missing_title: &'static str,
+    pub(crate) missing_relay: &'static str,
+}
+
+/// Waiting for something with a name.
+pub(crate) struct ConnectingWords {
+    pub(crate) title: &'static str,
+    pub(crate) so_far: fn(Duration) -> String,
+    pub(crate) long: &'static str,
+    pub(crate) cancel: &'static str,
+}
+
+/// The door: charter, screening, pledge, terms.
+pub(crate) struct DoorWords {
+    pub(crate) charter_kicker: &'static str,
+    pub(crate) charter_practice: &'static str,
+    pub(crate) charter_next: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) language: &'static str,
+    pub(crate) language_name: fn(code: &str) -> String,
+    pub(crate) size: &'static str,
+    pub(crate) size_value: fn(max: u8) -> String,
+    pub(crate) turns: &'static str,
+    pub(crate) turns_value: fn(Duration) -> String,
+    pub(crate) admission: &'static str,
+    pub(crate) admission_ask: &'static str,
+    pub(crate) admission_open: &'static str,
+    pub(crate) listener: &'static str,
+    pub(crate) listener_yes: &'static str,
+    pub(crate) listener_no: &'static str,
+    pub(crate) travel: &'static str,
+    pub(crate) travel_value: fn(RouteKind) -> &'static str,
+    pub(crate) address: &'static str,
+    pub(crate) screening_title: &'static str,
+    pub(crate) screening_intro: &'static str,
+    pub(crate) pledge_title: &'static str,
+    pub(crate) pledge_intro: &'static str,
+    pub(crate) terms_title: &'static str,
+    pub(crate) terms_intro: &'static str,
+    pub(crate) left_to_tick: fn(usize) -> String,
+    pub(crate) sign: &'static str,
+    pub(crate) sign_about: fn(version: &str) -> String,
+    pub(crate) away: &'static str,
+}
+
+/// Knocked, not in yet.
+pub(crate) struct WaitingWords {
+    pub(crate) title: &'static str,
+    pub(crate) asked: &'static str,
+    pub(crate) open: &'static str,
+    pub(crate) step_back: &'static str,
+}
+
+/// Inside.
+pub(crate) struct CircleWords {
+    pub(crate) ring: fn(people: usize) -> String,
+    pub(crate) member: fn(&MemberFacts<'_>) -> String,
+    pub(crate) marks: fn(&MemberFacts<'_>) -> String,
+    pub(crate) time_left: fn(Duration) -> String,
+    pub(crate) your_turn: &'static str,
+    pub(crate) nobody: &'static str,
+    pub(crate) nobody_hint: &'static str,
+    pub(crate) open_mic: &'static str,
+    pub(crate) close_mic: &'static str,
+    pub(crate) mic_is_open: &'static str,
+    pub(crate) mic_is_closed: &'static str,
+    pub(crate) share: &'static str,
+    pub(crate) hand_is_up: &'static str,
+    pub(crate) pass: &'static str,
+    pub(crate) pass_name: &'static str,
+    pub(crate) leave: &'static str,
+    pub(crate) leave_name: &'static str,
+    pub(crate) heard: fn(Heard, holder: Option<&str>) -> String,
+    pub(crate) heard_leader_muted: &'static str,
+    pub(crate) queue: &'static str,
+    pub(crate) queue_empty: &'static str,
+    pub(crate) you: &'static str,
+    pub(crate) disconnected: &'static str,
+    pub(crate) unverified: &'static str,
+    pub(crate) volume: &'static str,
+    pub(crate) volume_value: fn(percent: u32) -> String,
+    pub(crate) close_card: &'static str,
+    pub(crate) practice: &'static str,
+}
+
+/// The leader's side.
+pub(crate) struct LeaderWords {
+    pub(crate) panel: &'static str,
+    pub(crate) ring: &'static str,
+    pub(crate) knocking: &'static str,
+    pub(crate) nobody_knocks: &'static str,
+    pub(crate) admit: &'static str,
+    pub(crate) admit_name: fn(name: &str) -> String,
+    pub(crate) refuse: &'static str,
+    pub(crate) refuse_name: fn(name: &str) -> String,
+    pub(crate) refused_before: &'static str,
+    pub(crate) auto_admit: &'static str,
+    pub(crate) turns: &'static str,
+    pub(crate) end_turn: &'static str,
+    pub(crate) give_turn: &'static str,
+    pub(crate) give_next: fn(name: &str) -> String,
+    pub(crate) auto_turns: &'static str,
+    pub(crate) invite: &'static str,
+    pub(crate) invite_about: &'static str,
+    pub(crate) copy: &'static str,
+    pub(crate) copied: &'static str,
+    pub(crate) remove: &'static str,
+    pub(crate) remove_about: &'static str,
+    pub(crate) remove_for: fn(name: &str, mark: &str, short: &str) -> String,
+    pub(crate) log: &'static str,
+    pub(crate) log_empty: &'static str,
+    pub(crate) log_admitted: fn(name: &str) -> String,
+    pub(crate) log_removed: fn(name: &str, mark: &str, short: &str) -> String,
+    pub(crate) log_durable: &'static str,
+    pub(crate) log_writing: &'static str,
+    pub(crate) log_time: fn(minute_of_day: u64) -> String,
+}
+
+/// How it ended.
+pub(crate) struct FarewellWords {
+    pub(crate) left_title: &'static str,
+    pub(crate) left: &'static str,
+    pub(crate) removed_title: &'static str,
+    pub(crate) removed: fn(title: &str) -> String,
+    pub(crate) removed_clause: fn(mark: &str) -> String,
+    pub(crate) removed_after: &'static str,
+    pub(crate) refused_title: &'static str,
+    pub(crate) refused_again: &'static str,
+    pub(crate) refused_final: &'static str,
+    pub(crate) nobody_title: &'static str,
+    pub(crate) nobody: &'static str,
+    pub(crate) home: &'static str,
+}
+
+/// Text size, colours, motion.
+pub(crate) struct AppearanceWords {
+    pub(crate) title: &'static str,
+    pub(crate) theme: &'static str,
+    pub(crate) follow: &'static str,
+    pub(crate) light: &'static str,
+    pub(crate) dark: &'static str,
+    pub(crate) size: &'static str,
+    pub(crate) smaller: &'static str,
+    pub(crate) larger: &'static str,
+    pub(crate) size_value: fn(percent: u16) -> String,
+    pub(crate) motion: &'static str,
+    pub(crate) motion_remark: &'static str,
+}
