@@ -1,0 +1,120 @@
+//! Writes pictures of every screen, to look at: `cargo run -p undertone-gui --example screens -- DIR`.
+//! A second argument keeps to the pictures whose name contains it, a third sets the text size in percent.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{FakeNode, Window, samples};
+use egui::{ThemePreference, vec2};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable;
+use undertone_gui::App;
+use undertone_node::api::{Place, Snapshot};
+
+struct Studio {
+    folder: PathBuf,
+    only: String,
+    percent: u16,
+}
+
+impl Studio {
+    /// Takes pictures of what `snapshot` looks like once `go` has been there.
+    fn take(&self, name: &str, snapshot: &Snapshot, go: impl Fn(&mut Window)) {
+        for (size, (width, height)) in [("small", (800.0, 600.0)), ("large", (1920.0, 1080.0))] {
+            for (theme, preference) in [
+                ("light", ThemePreference::Light),
+                ("dark", ThemePreference::Dark),
+            ] {
+                let file = format!("{name}-{size}-{theme}.png");
+                if !file.contains(&self.only) {
+                    continue;
+                }
+                let node = FakeNode::showing(snapshot.clone());
+                let mut window = Harness::builder()
+                    .with_size(vec2(width, height))
+                    .with_max_steps(30)
+                    .wgpu()
+                    .build_eframe(|cc| {
+                        let mut app = App::new(&cc.egui_ctx, node, None);
+                        app.set_appearance(preference, self.percent, true);
+                        app
+                    });
+                window.run_steps(3);
+                go(&mut window);
+                window.run_steps(4);
+                let picture = window.render().expect("a picture");
+                picture
+                    .save(self.folder.join(&file))
+                    .expect("to write the picture");
+                println!("{file}");
+            }
+        }
+    }
+}
+
+fn press(window: &mut Window, label: &str) {
+    window.get_by_label(label).click_accesskit();
+    window.run_steps(2);
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().expect("a folder to write to");
+    let studio = Studio {
+        folder: Path::new(&folder).to_owned(),
+        only: arguments.next().unwrap_or_default(),
+        percent: arguments.next().and_then(|p| p.parse().ok()).unwrap_or(100),
+    };
+    std::fs::create_dir_all(&studio.folder).expect("a folder to write to");
+
+    let newcomer = samples::newcomer();
+    let begin = "I am 18 or older, let's begin";
+    studio.take("welcome", &newcomer, |_| {});
+    studio.take("name", &newcomer, |w| press(w, begin));
+    studio.take("voice", &newcomer, |w| {
+        press(w, begin);
+        press(w, "Keep this name");
+    });
+    let home = samples::at(Place::Lobby);
+    studio.take("home", &home, |_| {});
+    studio.take("start", &home, |w| {
+        w.get_by_role_and_label(egui::accesskit::Role::Button, "Start a circle")
+            .click_accesskit()
+    });
+    studio.take("appearance", &home, |w| press(w, "Text size and colours"));
+    for (name, snapshot) in samples::places() {
+        studio.take(name, &snapshot, |_| {});
+    }
+    let door = samples::at(Place::Door(samples::door()));
+    studio.take("screening", &door, |w| press(w, "Read on"));
+    let tick = |w: &mut Window, texts: &[undertone_protocol::texts::ClauseText]| {
+        for clause in texts {
+            press(w, clause.full);
+        }
+    };
+    let to_pledge = |w: &mut Window| {
+        press(w, "Read on");
+        tick(w, &undertone_protocol::texts::SCREENING);
+        tick(w, &[undertone_protocol::texts::ADULT]);
+        press(w, "Go on");
+    };
+    studio.take("pledge", &door, |w| {
+        to_pledge(w);
+        tick(w, &undertone_protocol::texts::PLEDGE[..2]);
+    });
+    studio.take("terms", &door, |w| {
+        to_pledge(w);
+        tick(w, &undertone_protocol::texts::PLEDGE);
+        press(w, "Go on");
+    });
+    studio.take("removal", &samples::inside(samples::led(7)), |w| {
+        press(w, "Slow River, speaking, two minutes left");
+    });
+    studio.take("member", &samples::inside(samples::circle(7)), |w| {
+        press(w, "Slow River, speaking, two minutes left");
+    });
+}

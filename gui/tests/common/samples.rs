@@ -1,0 +1,281 @@
+//! Snapshots as a node might show them.
+
+use std::time::Duration;
+
+use undertone_dsp::Character;
+use undertone_node::api::{
+    AdmissionMode, Applicant, Circle, CircleId, Connecting, Connection, Device, DeviceId, Door,
+    Farewell, Heard, LogAct, LogEntry, Member, Notice, Place, PublicKey, Role, RouteKind, Snapshot,
+    Sound, Turn,
+};
+
+pub fn key(seed: u8) -> PublicKey {
+    let mut state = u64::from(seed) + 1;
+    let mut bytes = [0; 32];
+    for byte in &mut bytes {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        *byte = (state >> 33) as u8;
+    }
+    PublicKey::from_bytes(bytes)
+}
+
+pub fn sound() -> Sound {
+    let device = |id: &str, name: &str, is_default| Device {
+        id: DeviceId(id.to_owned()),
+        name: name.to_owned(),
+        is_default,
+    };
+    Sound {
+        inputs: vec![
+            device("mic1", "Built-in microphone", true),
+            device(
+                "mic2",
+                "USB headset with a rather long product name, mono",
+                false,
+            ),
+        ],
+        outputs: vec![device("out1", "Headphones", true)],
+        input: None,
+        output: Some(DeviceId("out1".to_owned())),
+        input_level_db: -24.0,
+        morphed_level_db: -27.0,
+        checking: false,
+        character: Character::default(),
+        problem: None,
+    }
+}
+
+pub fn at(place: Place) -> Snapshot {
+    Snapshot {
+        name: Some("Quiet Heron".to_owned()),
+        sound: sound(),
+        place,
+        notice: None,
+    }
+}
+
+pub fn newcomer() -> Snapshot {
+    Snapshot {
+        name: None,
+        ..at(Place::Lobby)
+    }
+}
+
+pub fn door() -> Door {
+    Door {
+        circle: CircleId::from_bytes([5; 32]),
+        topic: "Living with a parent who drinks".to_owned(),
+        title: "Tuesday evenings".to_owned(),
+        language: "en".to_owned(),
+        admission: AdmissionMode::Approval,
+        max_members: 8,
+        turn: Duration::from_secs(180),
+        listener_welcome: true,
+        route: RouteKind::Relay,
+        who_sees_address:
+            "The relay at relay.example.org sees your internet address. Members do not.".to_owned(),
+        practice: false,
+    }
+}
+
+const NAMES: [&str; 16] = [
+    "Quiet Heron",
+    "Amber Fox",
+    "Slow River",
+    "Mossy Path",
+    "Silver Reed",
+    "Early Lark",
+    "Kind Otter",
+    "Patient Mountain",
+    "Brave Wren",
+    "Velvet Moth",
+    "True North",
+    "Sunny Dale",
+    "Open Field",
+    "Late Swallow",
+    "Gentle Hedgehog",
+    "Soft Rain",
+];
+
+pub fn member(index: u8) -> Member {
+    Member {
+        key: key(index),
+        name: NAMES[usize::from(index) % 16].to_owned(),
+        role: Role::Participant,
+        level_db: -100.0,
+        speaking: false,
+        muted: true,
+        connection: Connection::Good,
+        volume: 1.0,
+    }
+}
+
+/// `people` in a circle; I am Quiet Heron, Amber Fox leads, Slow River has the turn.
+pub fn circle(people: u8) -> Circle {
+    let mut members: Vec<Member> = (0..people).map(member).collect();
+    if let Some(leader) = members.get_mut(1) {
+        leader.role = Role::Leader;
+        leader.muted = false;
+    }
+    if let Some(speaker) = members.get_mut(2) {
+        speaker.muted = false;
+        speaker.speaking = true;
+        speaker.level_db = -18.0;
+    }
+    if let Some(listener) = members.get_mut(4) {
+        listener.role = Role::Listener;
+    }
+    if let Some(unsteady) = members.get_mut(5) {
+        unsteady.connection = Connection::Unsteady;
+    }
+    if let Some(away) = members.get_mut(6) {
+        away.connection = Connection::Away;
+    }
+    Circle {
+        door: door(),
+        members,
+        applicants: Vec::new(),
+        turn: Some(Turn {
+            holder: key(2),
+            left: Duration::from_secs(121),
+            of: Duration::from_secs(180),
+        }),
+        queue: vec![key(3), key(0)],
+        me: key(0),
+        muted: true,
+        heard: Heard::NotYourTurn,
+        leading: false,
+        auto_admit: false,
+        auto_turns: false,
+        invite: "undertone:join/abcdef".to_owned(),
+        log: Vec::new(),
+        moderation_verified: true,
+        connected: true,
+    }
+}
+
+/// The same circle, led by me.
+pub fn led(people: u8) -> Circle {
+    let mut circle = circle(people);
+    circle.me = key(1);
+    circle.leading = true;
+    circle.applicants = vec![
+        Applicant {
+            key: key(40),
+            name: "Coastal Curlew".to_owned(),
+            refusals: 0,
+        },
+        Applicant {
+            key: key(41),
+            name: "Rosy Finch".to_owned(),
+            refusals: 1,
+        },
+    ];
+    circle.log = vec![
+        LogEntry {
+            at_minute: 29_000_000,
+            act: LogAct::Admitted {
+                name: "Slow River".to_owned(),
+            },
+        },
+        LogEntry {
+            at_minute: 29_000_011,
+            act: LogAct::Removed {
+                name: "Loud Gull".to_owned(),
+                clause: "2".to_owned(),
+                durable: true,
+            },
+        },
+    ];
+    circle
+}
+
+pub fn inside(circle: Circle) -> Snapshot {
+    at(Place::Circle(Box::new(circle)))
+}
+
+pub fn notice() -> Notice {
+    Notice {
+        what: "Your headset was unplugged.".to_owned(),
+        advice: "Your microphone is closed now. Plug the headset in again, or choose another under “Change my voice”."
+            .to_owned(),
+    }
+}
+
+/// Every place, with a name for its picture.
+pub fn places() -> Vec<(&'static str, Snapshot)> {
+    let my_turn = {
+        let mut circle = circle(7);
+        circle.turn = Some(Turn {
+            holder: key(0),
+            left: Duration::from_secs(45),
+            of: Duration::from_secs(180),
+        });
+        circle.queue = vec![key(3)];
+        circle.muted = false;
+        circle.heard = Heard::Yes;
+        if let Some(me) = circle.members.first_mut() {
+            me.muted = false;
+            me.speaking = true;
+            me.level_db = -22.0;
+        }
+        if let Some(other) = circle.members.get_mut(2) {
+            other.speaking = false;
+            other.level_db = -100.0;
+        }
+        circle
+    };
+    let quiet = {
+        let mut circle = circle(4);
+        circle.turn = None;
+        circle.queue.clear();
+        circle.connected = false;
+        circle.door.practice = true;
+        circle.members.iter_mut().for_each(|m| m.speaking = false);
+        circle
+    };
+    vec![
+        (
+            "connecting",
+            at(Place::Connecting(Connecting {
+                awaiting: "Looking for somebody behind this invite.".to_owned(),
+                since: Duration::from_secs(17),
+            })),
+        ),
+        ("door", at(Place::Door(door()))),
+        ("waiting", at(Place::Waiting(door()))),
+        ("circle", inside(circle(7))),
+        ("circle-full", inside(circle(16))),
+        ("circle-my-turn", inside(my_turn)),
+        ("circle-quiet", inside(quiet)),
+        ("leader", inside(led(7))),
+        ("leader-full", inside(led(12))),
+        (
+            "notice",
+            Snapshot {
+                notice: Some(notice()),
+                ..inside(circle(7))
+            },
+        ),
+        ("farewell-left", at(Place::Farewell(Farewell::Left))),
+        (
+            "farewell-removed",
+            at(Place::Farewell(Farewell::Removed {
+                title: "Tuesday evenings".to_owned(),
+                clause: "2".to_owned(),
+            })),
+        ),
+        (
+            "farewell-refused",
+            at(Place::Farewell(Farewell::Refused {
+                may_knock_again: true,
+            })),
+        ),
+        (
+            "farewell-nobody",
+            at(Place::Farewell(Farewell::NobodyThere)),
+        ),
+    ]
+}
