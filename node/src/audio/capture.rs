@@ -20,6 +20,15 @@ const MARGIN_STEP: usize = samples_48k(4);
 const CALM_FRAMES: u32 = 500;
 /// Above the target by this much, the oldest sound is dropped.
 const MOST_EXCESS: usize = samples_48k(40);
+/// Distance from the target at which steering does all it may. So short, because the fill is smooth already:
+/// a stiffer loop settles sooner and rings less. What lies further above is not a matter of clocks; it would
+/// only be learnt as drift that is not there.
+const STEERING_SPAN: usize = samples_48k(10);
+/// Above the target by this much for a while, the rest of it is dropped in the next pause of speech.
+const USELESS: f32 = samples_48k(6) as f32;
+const PAUSE_RMS: f32 = 0.001;
+/// More at a time is a hiccup, not a habit.
+const MOST_BURST: usize = samples_48k(50);
 const FADE: usize = samples_48k(5);
 
 const fn samples_48k(milliseconds: usize) -> usize {
@@ -34,6 +43,8 @@ pub(crate) struct CaptureClock {
     margin: usize,
     calm: u32,
     cut: [f32; FADE],
+    smooth_excess: f32,
+    last_rms: f32,
     /// Since it was made.
     pub(crate) starved: u64,
     pub(crate) trimmed: u64,
@@ -50,6 +61,8 @@ impl CaptureClock {
             margin: LEAST_MARGIN,
             calm: 0,
             cut: [0.0; FADE],
+            smooth_excess: 0.0,
+            last_rms: 0.0,
             starved: 0,
             trimmed: 0,
             delay: Duration::ZERO,
@@ -76,6 +89,7 @@ impl CaptureClock {
             .drain(|samples| resampler.push(samples.iter().copied()));
         let ready = self.resampler.available();
         let burst = self.reader.burst() * SAMPLE_RATE_HZ as usize / self.reader.rate_hz as usize;
+        let burst = burst.min(MOST_BURST);
         let spoken_since = samples_in(self.reader.since_last(now), SAMPLE_RATE_HZ).min(burst);
         let asked_late = samples_in(now.saturating_sub(due), SAMPLE_RATE_HZ);
         let coming = (ready + spoken_since).saturating_sub(asked_late);
@@ -91,26 +105,46 @@ impl CaptureClock {
         } else if ready < FRAME_SAMPLES {
             self.run_dry(ready, out);
             return true;
-        } else if coming > target + MOST_EXCESS {
-            let excess = (coming - target).min(ready - FRAME_SAMPLES);
-            if excess >= FADE {
-                self.trimmed += 1;
-                self.resampler.pull(&mut self.cut);
-                self.drop_oldest(excess - FADE);
-                self.resampler.pull(&mut out.0);
-                self.fade_over(out);
+        } else {
+            let excess = coming as f32 - target as f32;
+            self.smooth_excess += (excess - self.smooth_excess) / 16.0;
+            let is_pause = self.last_rms < PAUSE_RMS && self.smooth_excess > USELESS;
+            let cut = (excess.max(0.0) as usize).min(ready - FRAME_SAMPLES);
+            if (is_pause || coming > target + MOST_EXCESS) && cut >= FADE {
+                self.cut_off(cut, out);
                 return true;
             }
         }
-        self.resampler.steer(coming, target);
+        self.steer(coming, target);
         self.resampler.pull(&mut out.0);
         if !was_running {
             fade_in(out);
         }
         self.relax();
+        self.last_rms = out.rms();
         let left = (coming.saturating_sub(FRAME_SAMPLES) + self.resampler.delay_samples()) as u32;
         self.delay = Duration::from_secs(1) * left / SAMPLE_RATE_HZ;
         true
+    }
+
+    /// Drops the oldest `samples`, at least [`FADE`] of them, and fades over into what follows.
+    fn cut_off(&mut self, samples: usize, out: &mut AudioFrame) {
+        self.trimmed += 1;
+        self.smooth_excess = 0.0;
+        self.resampler.pull(&mut self.cut);
+        self.drop_oldest(samples - FADE);
+        self.resampler.pull(&mut out.0);
+        for (i, (sample, old)) in out.0.iter_mut().zip(&self.cut).enumerate() {
+            let share = i as f32 / FADE as f32;
+            *sample = old + share * (*sample - old);
+        }
+    }
+
+    fn steer(&mut self, coming: usize, target: usize) {
+        if coming <= target + STEERING_SPAN {
+            let steered = (coming + STEERING_SPAN).saturating_sub(target);
+            self.resampler.steer(steered, STEERING_SPAN);
+        }
     }
 
     /// Too little is there: what is there, faded out. It begins again once the target is reached.
@@ -143,14 +177,6 @@ impl CaptureClock {
                 return;
             }
             samples -= n;
-        }
-    }
-
-    /// From where the wave was cut into what comes now.
-    fn fade_over(&self, out: &mut AudioFrame) {
-        for (i, (sample, old)) in out.0.iter_mut().zip(&self.cut).enumerate() {
-            let share = i as f32 / FADE as f32;
-            *sample = old + share * (*sample - old);
         }
     }
 }

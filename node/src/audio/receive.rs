@@ -27,6 +27,8 @@ const MARGIN_STEP: Duration = Duration::from_micros(2_500);
 const CALM_FRAMES: u32 = 500;
 /// A device that has taken nothing for this long is not waited for.
 const DEAD: Duration = Duration::from_millis(250);
+/// Never wait for more than this to lie ahead, whatever a device asks for at a time.
+const MOST_AHEAD: Duration = Duration::from_millis(60);
 const LONGEST_SLEEP: Duration = Duration::from_millis(10);
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 /// Frames mixed in one go, at most.
@@ -116,6 +118,7 @@ impl<'a> Receiver<'a> {
         let rate_hz = output.writer.rate_hz;
         output.learn(self.shared);
         let low = output.writer.burst() + samples_in(output.margin, rate_hz);
+        let low = low.min(samples_in(MOST_AHEAD, rate_hz));
         for _ in 0..MOST_AT_ONCE {
             let fill = output.writer.fill();
             if fill >= low {

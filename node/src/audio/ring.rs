@@ -37,12 +37,15 @@ pub(crate) struct Meter {
     missed: AtomicU64,
     /// Exact zeros in a row.
     zeros: AtomicU64,
+    /// Samples the callback has moved, real or silent.
+    passed: AtomicU64,
 }
 
 impl Meter {
     fn touch(&self, samples: usize) {
         self.touched_us
             .store(monotonic().as_micros() as u64 + 1, Ordering::Relaxed);
+        self.passed.fetch_add(samples as u64, Ordering::Relaxed);
         let before = self.burst.load(Ordering::Relaxed);
         let faded = before - before / 64;
         self.burst
@@ -61,6 +64,10 @@ impl Meter {
 
     pub(crate) fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn zeros(&self) -> u64 {

@@ -465,7 +465,7 @@ mod tests {
         };
         shared.push(packet(0));
         assert!(shared.incoming().packets.is_empty());
-        shared.hear(|i| drop(i.streams.insert(StreamId(4), (1.0, 0))));
+        shared.hear(|i| i.streams.extend([(StreamId(4), (1.0, 0))]));
         (0..MAX_WAITING_PACKETS as u64 + 5).for_each(|n| shared.push(packet(n)));
         assert_eq!(shared.incoming().packets.len(), MAX_WAITING_PACKETS);
         assert_eq!(shared.incoming().packets[0].sequence, 5);

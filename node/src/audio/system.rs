@@ -1,8 +1,9 @@
 //! Devices of the system, through cpal: PulseAudio (or PipeWire in its place) where it runs, else ALSA; on
 //! other systems their own.
 //!
-//! Buffer sizes are those that were measured: 10 ms in and 5 ms out on PulseAudio, whose default would hold two
-//! seconds; 1024 samples on ALSA, where less ends in a storm of underruns.
+//! Buffer sizes are those that were measured: 10 ms on PulseAudio, whose default would hold two seconds and
+//! where 5 ms starve, or stall for good at 44.1 kHz, on a busy machine; 1024 samples on ALSA, where less ends in
+//! a storm of underruns.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -22,7 +23,10 @@ use super::{AudioError, AudioHost, Device, DeviceId, Direction, Format, OpenDevi
 /// How long the system may take to open a device.
 const OPENING: Duration = Duration::from_secs(3);
 /// How often it is checked that a device is still listed.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(200);
+/// How often its pace is measured, and the share of real time that is too slow.
+const PACE: Duration = Duration::from_millis(500);
+const LEAST_PACE: f64 = 0.97;
 /// Nothing but zeros for this long means that a switch is off.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -50,6 +54,13 @@ const ALSA_PLUMBING: [&str; 16] = [
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemHost;
 
+impl SystemHost {
+    /// The devices of this machine. Connects to nothing before it is asked for them.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
 impl AudioHost for SystemHost {
     fn inputs(&self) -> Result<Vec<Device>, AudioError> {
         list(Direction::Input)
@@ -64,7 +75,7 @@ impl AudioHost for SystemHost {
         device: Option<&DeviceId>,
         sink: CaptureSink,
     ) -> Result<Box<dyn OpenDevice>, AudioError> {
-        open(device, &End::Input(sink))
+        open(device, End::Input(sink))
     }
 
     fn open_output(
@@ -72,13 +83,14 @@ impl AudioHost for SystemHost {
         device: Option<&DeviceId>,
         source: PlaybackSource,
     ) -> Result<Box<dyn OpenDevice>, AudioError> {
-        open(device, &End::Output(source))
+        open(device, End::Output(source))
     }
 }
 
+static HOST: Mutex<Option<Arc<cpal::Host>>> = Mutex::new(None);
+
 /// The connection to the sound server, made once: cpal's thread for it never ends while the server lives.
 fn host() -> Result<Arc<cpal::Host>, cpal::Error> {
-    static HOST: Mutex<Option<Arc<cpal::Host>>> = Mutex::new(None);
     let known = lock(&HOST).clone();
     // Asks the server; fails when it has ended or was started again since.
     if let Some(host) = known.filter(|host| host.devices().is_ok()) {
@@ -199,7 +211,7 @@ impl End {
     }
 }
 
-fn open(device: Option<&DeviceId>, end: &End) -> Result<Box<dyn OpenDevice>, AudioError> {
+fn open(device: Option<&DeviceId>, end: End) -> Result<Box<dyn OpenDevice>, AudioError> {
     let direction = end.direction();
     let explain = |error: cpal::Error| explain(&error, direction, device);
     let host = host().map_err(explain)?;
@@ -210,48 +222,41 @@ fn open(device: Option<&DeviceId>, end: &End) -> Result<Box<dyn OpenDevice>, Aud
     };
     let offered = offered.map_err(explain)?;
     let rate_hz = offered.sample_rate();
-    let (wanted, sample_format) = match (is_pulse(&host), direction) {
-        (true, Direction::Input) => (rate_hz / 100, SampleFormat::F32),
-        (true, Direction::Output) => (rate_hz / 200, SampleFormat::F32),
+    let (wanted, sample_format) = match host.id().name() {
         // PulseAudio's server converts for nothing; elsewhere the device's own format is taken.
-        (false, _) if host.id().name() == "ALSA" => (1_024, offered.sample_format()),
-        (false, _) => (480, offered.sample_format()),
+        "PulseAudio" => (rate_hz / 100, SampleFormat::F32),
+        "ALSA" => (1_024, offered.sample_format()),
+        _ => (480, offered.sample_format()),
     };
-    let fixed = match *offered.buffer_size() {
-        SupportedBufferSize::Range { min, max } => {
-            BufferSize::Fixed(wanted.clamp(min, max.max(min)))
-        }
-        SupportedBufferSize::Unknown => BufferSize::Fixed(wanted),
+    let wanted = match *offered.buffer_size() {
+        SupportedBufferSize::Range { min, max } => wanted.clamp(min, max.max(min)),
+        SupportedBufferSize::Unknown => wanted,
     };
-    let mut config = StreamConfig {
+    let config = StreamConfig {
         channels: offered.channels(),
         sample_rate: rate_hz,
-        buffer_size: fixed,
+        buffer_size: BufferSize::Fixed(wanted),
     };
-    let health = Arc::new(Health::default());
-    let stream = build(&device, config, sample_format, end, &health).or_else(|error| {
-        // A size of its own is better than no sound; on PulseAudio it would mean two seconds.
-        if is_pulse(&host) || error.kind() != ErrorKind::UnsupportedConfig {
-            return Err(error);
-        }
-        config.buffer_size = BufferSize::Default;
-        build(&device, config, sample_format, end, &health)
-    });
-    let stream = stream.map_err(explain)?;
-    stream.play().map_err(explain)?;
     let watched = is_pulse(&host).then(|| device.id().ok()).flatten();
-    Ok(Box::new(SystemDevice {
-        _stream: stream,
-        format: Format {
-            rate_hz,
-            channels: config.channels,
-        },
-        direction,
-        health,
-        meter: end.meter().clone(),
+    let mut open = SystemDevice {
+        device,
+        config,
+        sample_format,
+        end,
         watched,
-        looked: Mutex::new((monotonic(), true)),
-    }))
+        running: Mutex::default(),
+    };
+    let mut started = open.start(config);
+    // A size of its own is better than no sound; on PulseAudio it would mean two seconds.
+    let is_refused = started
+        .as_ref()
+        .is_err_and(|e| e.kind() == ErrorKind::UnsupportedConfig);
+    if is_refused && !is_pulse(&host) {
+        open.config.buffer_size = BufferSize::Default;
+        started = open.start(open.config);
+    }
+    started.map_err(explain)?;
+    Ok(Box::new(open))
 }
 
 fn build(
@@ -331,55 +336,129 @@ impl Health {
     }
 }
 
+/// An open device. PulseAudio starves a stream whose buffer is too small for a busy machine, without telling,
+/// so it is measured whether sound passes at the pace of time; where it does not, the buffer is doubled.
 struct SystemDevice {
-    _stream: cpal::Stream,
-    format: Format,
-    direction: Direction,
-    health: Arc<Health>,
-    meter: Arc<Meter>,
+    device: cpal::Device,
+    config: StreamConfig,
+    sample_format: SampleFormat,
+    end: End,
     /// PulseAudio moves a stream to another device when its own goes away, without a word: so it is looked for.
     watched: Option<cpal::DeviceId>,
-    /// When it was last looked for, and whether it was there.
-    looked: Mutex<(Duration, bool)>,
+    running: Mutex<Running>,
+}
+
+#[derive(Default)]
+struct Running {
+    stream: Option<cpal::Stream>,
+    /// Of this stream alone: one that is closed may still complain.
+    health: Arc<Health>,
+    /// Frames in a buffer; none where the system chose.
+    buffer: Option<u32>,
+    /// When its pace was last measured, and what had passed by then.
+    measured: Duration,
+    passed: u64,
+    /// Measurements in a row that were too slow.
+    slow: u32,
+    /// When it was last looked for.
+    looked: Duration,
 }
 
 impl SystemDevice {
+    fn start(&self, config: StreamConfig) -> Result<(), cpal::Error> {
+        let health = Arc::default();
+        let stream = build(&self.device, config, self.sample_format, &self.end, &health)?;
+        stream.play()?;
+        let now = monotonic();
+        *lock(&self.running) = Running {
+            stream: Some(stream),
+            health,
+            buffer: match config.buffer_size {
+                BufferSize::Fixed(frames) => Some(frames),
+                BufferSize::Default => None,
+            },
+            measured: now,
+            passed: self.end.meter().passed(),
+            slow: 0,
+            looked: now,
+        };
+        Ok(())
+    }
+
+    /// Doubles the buffer if less sound passes than time.
+    fn keep_pace(&self) -> Result<(), cpal::Error> {
+        let mut running = lock(&self.running);
+        let now = monotonic();
+        let elapsed = now.saturating_sub(running.measured);
+        if elapsed < PACE {
+            return Ok(());
+        }
+        let passed = self.end.meter().passed();
+        let due = elapsed.as_secs_f64() * f64::from(self.config.sample_rate);
+        let is_slow = ((passed - running.passed) as f64) < due * LEAST_PACE;
+        (running.measured, running.passed) = (now, passed);
+        running.slow = if is_slow { running.slow + 1 } else { 0 };
+        let Some(buffer) = running.buffer.filter(|_| running.slow >= 2) else {
+            return Ok(());
+        };
+        let most = self.config.sample_rate / 25;
+        if buffer >= most {
+            return Ok(());
+        }
+        let larger = (2 * buffer).min(most);
+        tracing::info!(direction = %self.end.direction(), frames = larger, "the machine is busy: larger buffer");
+        drop(running.stream.take());
+        drop(running);
+        self.start(StreamConfig {
+            buffer_size: BufferSize::Fixed(larger),
+            ..self.config
+        })
+    }
+
     fn is_listed(&self) -> bool {
         let Some(id) = &self.watched else { return true };
-        let mut looked = lock(&self.looked);
-        if monotonic() >= looked.0 + LOOK {
-            let found = host().is_ok_and(|host| host.device_by_id(id).is_some());
-            *looked = (monotonic(), found);
+        let mut running = lock(&self.running);
+        if monotonic() < running.looked + LOOK {
+            return true;
         }
-        looked.1
+        running.looked = monotonic();
+        drop(running);
+        // One question, at the price of finding a server that was started again only by choosing again.
+        let known = lock(&HOST).clone();
+        known.is_some_and(|host| host.device_by_id(id).is_some())
     }
 }
 
 impl OpenDevice for SystemDevice {
     fn format(&self) -> Format {
-        self.format
+        Format {
+            rate_hz: self.config.sample_rate,
+            channels: self.config.channels,
+        }
     }
 
     fn failure(&self) -> Option<AudioError> {
-        match self.health.fatal.load(Ordering::Relaxed) {
+        let direction = self.end.direction();
+        let fatal = lock(&self.running).health.fatal.load(Ordering::Relaxed);
+        match fatal {
             0 => {}
-            2 => return Some(AudioError::Denied(self.direction)),
-            _ => return Some(AudioError::Unplugged(self.direction)),
+            2 => return Some(AudioError::Denied(direction)),
+            _ => return Some(AudioError::Unplugged(direction)),
         }
-        if !self.is_listed() {
-            return Some(AudioError::Unplugged(self.direction));
+        if !self.is_listed() || self.keep_pace().is_err() {
+            return Some(AudioError::Unplugged(direction));
         }
-        let quiet = QUIET.as_secs() * u64::from(self.format.rate_hz);
-        (self.direction == Direction::Input && self.meter.zeros() > quiet)
+        let quiet = QUIET.as_secs() * u64::from(self.config.sample_rate);
+        (direction == Direction::Input && self.end.meter().zeros() > quiet)
             .then_some(AudioError::Quiet)
     }
 }
 
 impl Drop for SystemDevice {
     fn drop(&mut self) {
-        let hiccups = self.health.hiccups.load(Ordering::Relaxed);
+        let hiccups = lock(&self.running).health.hiccups.load(Ordering::Relaxed);
         if hiccups > 0 {
-            tracing::info!(direction = %self.direction, hiccups, "device closed; it had hiccups");
+            tracing::info!(direction = %self.end.direction(), hiccups, "device closed; it had hiccups");
         }
     }
 }
