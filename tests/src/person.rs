@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::TryRecvError;
+use tokio::sync::broadcast::error::RecvError;
 use undertone_node::api::{Circle, Command, Consent, Event, Place};
 use undertone_node::audio::MemoryHost;
 use undertone_node::net::SocketFactory;
@@ -30,9 +29,7 @@ pub struct Person {
     /// What the headphones played, on the stage's clock.
     pub heard: Arc<Mutex<Track>>,
     speaks: Arc<AtomicBool>,
-    events: Receiver<Event>,
-    /// Events so far, with the time at which they were seen.
-    pub seen: Vec<(Duration, Event)>,
+    seen: Arc<Mutex<Vec<(Duration, Event)>>>,
     began: Instant,
 }
 
@@ -78,15 +75,25 @@ impl Person {
         config.data = data;
         let node = undertone_node::start(config).context("the node cannot start")?;
         node.send(Command::SetName(name.to_owned()));
-        let events = node.events();
+        let seen = Arc::<Mutex<Vec<_>>>::default();
+        let (mut events, keep) = (node.events(), Arc::clone(&seen));
+        // Ends with the node, which is the sender.
+        std::thread::spawn(move || {
+            loop {
+                match events.blocking_recv() {
+                    Ok(event) => lock(&keep).push((began.elapsed(), event)),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
         Ok(Self {
             name: name.to_owned(),
             node,
             said,
             heard,
             speaks,
-            events,
-            seen: Vec::new(),
+            seen,
             began,
         })
     }
@@ -119,20 +126,15 @@ impl Person {
         self.began.elapsed()
     }
 
-    /// Takes in what happened since.
-    pub fn look(&mut self) {
-        loop {
-            match self.events.try_recv() {
-                Ok(event) => self.seen.push((self.began.elapsed(), event)),
-                Err(TryRecvError::Lagged(_)) => {}
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
-            }
-        }
+    /// What happened so far, and when.
+    pub fn seen(&self) -> Vec<(Duration, Event)> {
+        lock(&self.seen).clone()
     }
 
     /// When something first happened.
     pub fn first(&self, what: impl Fn(&Event) -> bool) -> Option<Duration> {
-        self.seen.iter().find(|(_, e)| what(e)).map(|(at, _)| *at)
+        let seen = lock(&self.seen);
+        seen.iter().find(|(_, e)| what(e)).map(|(at, _)| *at)
     }
 
     /// Goes through the door with every clause accepted, and in.
@@ -168,7 +170,6 @@ impl Person {
     ) -> Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < limit {
-            self.look();
             if holds(self) {
                 return Ok(());
             }

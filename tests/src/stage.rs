@@ -77,7 +77,7 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
         RouteChoice::Relay => "They meet at a relay on this machine, which sees ciphertext only.",
     });
     let sockets = lossy_sockets(play.loss, play.seed);
-    let mut people = gather(play, began, &sockets, route, say)?;
+    let people = gather(play, began, &sockets, route, say)?;
     let keys = people.iter().map(Person::key).collect::<Result<Vec<_>>>()?;
     let mut watch = Watch::default();
 
@@ -87,13 +87,20 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
     let first: Vec<_> = (1..troll).chain([0]).collect();
     let slot = half / (people.len() as u32);
     for speaker in &first {
-        turns.push(take_turn(&mut people, *speaker, slot, &mut watch, say)?);
+        turns.push(take_turn(&people, *speaker, slot, &mut watch, say)?);
     }
 
     let name = people[troll].name.clone();
-    let from = begin_turn(&mut people, troll, &mut watch)?;
+    let from = begin_turn(&people, troll, &mut watch)?;
     say(&format!("{} {name} shares, and goes too far …", clock(from)));
-    watch.pause(&mut people, slot.min(Duration::from_secs(4)));
+    watch.pause(&people, slot.min(Duration::from_secs(4)));
+    // In the middle of a word, as the leader hears it, and not in a breath.
+    for _ in 0..200 {
+        if loudness(&people[0], &keys[troll]) > -35.0 {
+            break;
+        }
+        watch.pause(&people, Duration::from_millis(10));
+    }
     let notice = began.elapsed();
     people[0].node.send(Command::Remove {
         member: keys[troll],
@@ -105,14 +112,14 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
         from,
         to: notice,
     });
-    watch.pause(&mut people, HUSH);
+    watch.pause(&people, HUSH);
     let hushed = began.elapsed();
 
     let slot = half / first.len() as u32;
     for speaker in &first {
-        turns.push(take_turn(&mut people, *speaker, slot, &mut watch, say)?);
+        turns.push(take_turn(&people, *speaker, slot, &mut watch, say)?);
     }
-    watch.pause(&mut people, Duration::from_millis(700));
+    watch.pause(&people, Duration::from_millis(700));
     let ended = began.elapsed();
 
     let removal = Removal {
@@ -253,12 +260,12 @@ fn read_wav(path: &Path) -> Result<Vec<f32>> {
         .collect())
 }
 
-fn begin_turn(people: &mut [Person], speaker: usize, watch: &mut Watch) -> Result<Duration> {
+fn begin_turn(people: &[Person], speaker: usize, watch: &mut Watch) -> Result<Duration> {
     let me = people[speaker].key()?;
-    let before = turns_of(&mut people[speaker], &me);
+    let before = turns_of(&people[speaker], &me);
     people[speaker].node.send(Command::RaiseHand);
     let begun = Instant::now();
-    while turns_of(&mut people[speaker], &me) == before {
+    while turns_of(&people[speaker], &me) == before {
         watch.pause(people, Duration::from_millis(10));
         if begun.elapsed() > TURN {
             let place = &people[speaker].node.snapshot().place;
@@ -270,14 +277,13 @@ fn begin_turn(people: &mut [Person], speaker: usize, watch: &mut Watch) -> Resul
     Ok(people[speaker].now())
 }
 
-fn turns_of(person: &mut Person, key: &PublicKey) -> usize {
-    person.look();
+fn turns_of(person: &Person, key: &PublicKey) -> usize {
     let mine = |e: &Event| matches!(e, Event::TurnBegan { member } if member == key);
-    person.seen.iter().filter(|(_, e)| mine(e)).count()
+    person.seen().iter().filter(|(_, e)| mine(e)).count()
 }
 
 fn take_turn(
-    people: &mut [Person],
+    people: &[Person],
     speaker: usize,
     slot: Duration,
     watch: &mut Watch,
@@ -310,11 +316,14 @@ fn hears(listener: &Person, people: &[Person], speaker: usize) -> bool {
     let Ok(key) = people[speaker].key() else {
         return false;
     };
-    listener.circle().is_some_and(|c| {
-        c.members
-            .iter()
-            .any(|m| m.key == key && m.level_db > -70.0)
-    })
+    loudness(listener, &key) > -70.0
+}
+
+/// The level at which somebody is heard now, dBFS.
+fn loudness(listener: &Person, speaker: &PublicKey) -> f32 {
+    let members = listener.circle().map(|c| c.members).unwrap_or_default();
+    let speaker = members.iter().find(|m| m.key == *speaker);
+    speaker.map_or(-100.0, |m| m.level_db)
 }
 
 /// Reception so far, looked at while streams are open.
@@ -325,11 +334,10 @@ struct Watch {
 
 impl Watch {
     /// Waits, looking.
-    fn pause(&mut self, people: &mut [Person], time: Duration) {
+    fn pause(&mut self, people: &[Person], time: Duration) {
         let until = Instant::now() + time;
         loop {
-            for (index, person) in people.iter_mut().enumerate() {
-                person.look();
+            for (index, person) in people.iter().enumerate() {
                 for stream in person.node.voice().status().streams {
                     let stats = stream.stats;
                     let frames = Frames {
@@ -360,12 +368,12 @@ fn frames(
 ) -> BTreeMap<(usize, usize), Frames> {
     let mut all: BTreeMap<(usize, usize), Frames> = BTreeMap::new();
     for (listener, person) in people.iter().enumerate() {
-        for (_, event) in &person.seen {
+        for (_, event) in person.seen() {
             let Event::StreamOpened { member, stream } = event else {
                 continue;
             };
-            let speaker = keys.iter().position(|key| key == member);
-            let counted = watch.last.get(&(listener, *stream));
+            let speaker = keys.iter().position(|key| *key == member);
+            let counted = watch.last.get(&(listener, stream));
             if let (Some(speaker), Some(counted)) = (speaker, counted) {
                 all.entry((listener, speaker)).or_default().add(counted);
             }

@@ -11,6 +11,9 @@ use super::{End, Event, Now, Output, Session, Stage};
 
 /// How long somebody is still heard after their turn, so that a last word is not cut.
 const GRACE: Duration = Duration::from_millis(500);
+/// How long the connection of somebody removed stays open, with nothing of theirs let through, so that the
+/// notice itself can still reach them: they are told why.
+const CLOSE_AFTER: Duration = Duration::from_millis(700);
 
 impl Session {
     pub(super) fn follow(&mut self, now: Now, changes: &[Change]) {
@@ -58,7 +61,22 @@ impl Session {
         let transport = self.presence.of(member).map(|p| p.transport);
         self.see_off(now, member);
         if let Some(transport) = transport {
+            let at = now.at + CLOSE_AFTER;
+            self.closing.push((at, transport));
+            self.timers.set_sooner(Timer::Close, at);
+        }
+    }
+
+    /// Closes the connections of whoever was removed a moment ago.
+    pub(super) fn close_removed(&mut self, now: Now) {
+        let (due, later): (Vec<_>, Vec<_>) =
+            self.closing.drain(..).partition(|(at, _)| *at <= now.at);
+        self.closing = later;
+        for (_, transport) in due {
             self.outputs.push_back(Output::Block(transport));
+        }
+        if let Some(next) = self.closing.iter().map(|(at, _)| *at).min() {
+            self.timers.set(Timer::Close, next);
         }
     }
 

@@ -15,6 +15,8 @@ pub(super) enum Timer {
     TurnEnd,
     /// Somebody's grace after a turn, or an admission, is over: look again at who may be heard.
     Grace,
+    /// Close the connection of somebody who was removed.
+    Close,
     /// Stop listening on the epoch before.
     OldEpoch,
     /// Forget voice keys that were replaced.

@@ -1,0 +1,256 @@
+//! Nodes as processes of their own, spoken to as a person at a terminal would: killed, restarted, removed.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(40);
+
+/// The headless program, built beside this test by `cargo test --workspace`, or now.
+pub fn undertone_node() -> PathBuf {
+    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    BUILT
+        .get_or_init(|| {
+            let test = std::env::current_exe().unwrap();
+            let folder = test.parent().and_then(Path::parent).unwrap();
+            let program = folder.join("undertone-node");
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let mut build = Command::new(cargo);
+            build.args(["build", "-q", "-p", "undertone-node", "--bin", "undertone-node"]);
+            if folder.ends_with("release") {
+                build.arg("--release");
+            }
+            assert!(build.status().unwrap().success(), "the program does not build");
+            program
+        })
+        .clone()
+}
+
+/// A node in a process, and what it has printed.
+struct Terminal {
+    child: Child,
+    typed: ChildStdin,
+    printed: Arc<Mutex<Vec<String>>>,
+}
+
+impl Terminal {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(undertone_node())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let printed = Arc::<Mutex<Vec<String>>>::default();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let keep = Arc::clone(&printed);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                keep.lock().unwrap().push(line);
+            }
+        });
+        let typed = child.stdin.take().unwrap();
+        Self {
+            child,
+            typed,
+            printed,
+        }
+    }
+
+    fn relay(folder: &Path) -> (Self, String) {
+        let identity = folder.join("relay.key");
+        let relay = Self::start(&[
+            "relay",
+            "--listen",
+            "127.0.0.1:0",
+            "--identity",
+            identity.to_str().unwrap(),
+        ]);
+        let line = relay.wait("/quic-v1/p2p/");
+        let address = line.trim().to_owned();
+        (relay, address)
+    }
+
+    fn lead(folder: &Path, more: &[&str]) -> (Self, String) {
+        let data = folder.join("leader");
+        let mut arguments = vec![
+            "lead", "--data", data.to_str().unwrap(), "--name", "Gentle Oak", "--topic", "Grief",
+            "--title", "Evening circle", "--listen", "127.0.0.1:0", "--no-sound",
+        ];
+        arguments.extend(more);
+        let leader = Self::start(&arguments);
+        let line = leader.wait("invite: undertone:");
+        let invite = line.trim_start_matches("invite: ").to_owned();
+        (leader, invite)
+    }
+
+    fn join(folder: &Path, name: &str, invite: &str) -> Self {
+        let data = folder.join(name);
+        Self::start(&[
+            "join", invite, "--data", data.to_str().unwrap(), "--name", name, "--listen",
+            "127.0.0.1:0", "--no-sound", "--agree",
+        ])
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.typed, "{line}").unwrap();
+        self.typed.flush().unwrap();
+    }
+
+    fn has_printed(&self, part: &str) -> Option<String> {
+        let printed = self.printed.lock().unwrap();
+        printed.iter().find(|line| line.contains(part)).cloned()
+    }
+
+    /// Waits for a line, and gives it.
+    fn wait(&self, part: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            if let Some(line) = self.has_printed(part) {
+                return line;
+            }
+            assert!(
+                begun.elapsed() < SOON,
+                "no line with {part:?} among {:#?}",
+                self.printed.lock().unwrap()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Forgets what was printed so far.
+    fn clear(&self) {
+        self.printed.lock().unwrap().clear();
+    }
+
+    /// kill −9.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for the process to end by itself.
+    fn ended(&mut self) -> Option<i32> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begun.elapsed() < SOON, "it does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_removed_node_that_comes_back_gets_nothing_and_is_told_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_relay, address) = Terminal::relay(folder.path());
+    let (mut leader, invite) = Terminal::lead(folder.path(), &["--relay", &address, "--admit-all"]);
+    let quiet = Terminal::join(folder.path(), "Quiet Heron", &invite);
+    quiet.wait("+ Gentle Oak is here");
+    let mut crow = Terminal::join(folder.path(), "Restless Crow", &invite);
+    crow.wait("+ Quiet Heron is here");
+    leader.wait("+ Restless Crow is here");
+    leader.say("remove Restless Crow 2");
+    leader.wait("x Restless Crow was removed (clause 2)");
+    quiet.wait("x Restless Crow was removed (clause 2)");
+    crow.wait("You were removed from");
+    assert_eq!(crow.ended(), Some(1));
+
+    // Again, with the same invite and what is stored: told at once, from the disk.
+    let mut again = Terminal::join(folder.path(), "Restless Crow", &invite);
+    again.wait("You were removed from");
+    again.wait("No harassment");
+    assert_eq!(again.ended(), Some(1));
+    assert!(again.has_printed("You are in").is_none());
+    assert!(again.has_printed("Waiting for").is_none(), "it opened a connection");
+    assert!(leader.has_printed("? Restless Crow knocks").is_none());
+}
+
+#[test]
+fn a_killed_node_comes_back_with_its_state_while_the_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut leader, invite) = Terminal::lead(folder.path(), &["--admit-all", "--auto-turns"]);
+    let mut quiet = Terminal::join(folder.path(), "Quiet Heron", &invite);
+    let fox = Terminal::join(folder.path(), "Amber Fox", &invite);
+    fox.wait("+ Quiet Heron is here");
+    quiet.wait("+ Amber Fox is here");
+    fox.kill();
+
+    quiet.say("hand");
+    leader.wait("> the turn is Quiet Heron's");
+    quiet.wait("> the turn is Quiet Heron's");
+    quiet.say("pass");
+    leader.wait("> nobody has the turn");
+
+    let mut fox = Terminal::join(folder.path(), "Amber Fox", &invite);
+    fox.wait("You are in");
+    fox.wait("+ Quiet Heron is here");
+    assert!(fox.has_printed("The door of").is_none(), "the pledge was signed before");
+    leader.clear();
+    fox.say("hand");
+    leader.wait("> the turn is Amber Fox's");
+    fox.say("leave");
+    assert_eq!(fox.ended(), Some(0));
+    leader.wait("- Amber Fox is gone");
+}
+
+#[test]
+fn a_leader_decides_at_the_door_and_comes_back_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_relay, address) = Terminal::relay(folder.path());
+    let (mut leader, invite) = Terminal::lead(folder.path(), &["--relay", &address]);
+    let quiet = Terminal::join(folder.path(), "Quiet Heron", &invite);
+    leader.wait("? Quiet Heron knocks");
+    assert!(quiet.has_printed("You are in").is_none());
+    leader.say("admit quiet");
+    quiet.wait("You are in");
+    let mut fox = Terminal::join(folder.path(), "Amber Fox", &invite);
+    leader.wait("? Amber Fox knocks");
+    leader.say("refuse Amber Fox");
+    fox.wait("did not let you in");
+    assert_eq!(fox.ended(), Some(1));
+
+    leader.kill();
+    let mut leader = {
+        let data = folder.path().join("leader");
+        Terminal::start(&[
+            "join", &invite, "--data", data.to_str().unwrap(), "--name", "Gentle Oak", "--no-sound",
+        ])
+    };
+    leader.wait("+ Quiet Heron is here");
+    leader.say("remove Quiet Heron d");
+    quiet.wait("You were removed from");
+}
+
+#[test]
+fn bad_input_is_answered_in_plain_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bad = Terminal::join(folder.path(), "Quiet Heron", "undertone:not-an-invite");
+    bad.wait("This invite cannot be read.");
+    assert_eq!(bad.ended(), Some(1));
+
+    std::fs::create_dir(folder.path().join("broken")).unwrap();
+    std::fs::write(folder.path().join("broken/root"), b"short").unwrap();
+    let data = folder.path().join("broken");
+    let output = Command::new(undertone_node())
+        .args(["join", "undertone:x", "--name", "A", "--no-sound", "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told.contains("damaged"), "{told}");
+    assert_eq!(std::fs::read(data.join("root")).unwrap(), b"short");
+}
