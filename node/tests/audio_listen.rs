@@ -1,5 +1,7 @@
 //! What is heard: others through their packets, oneself through the voice check, the removed no more.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 mod audio_support;
 
 use std::sync::atomic::{AtomicU64, Ordering};

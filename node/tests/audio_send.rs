@@ -1,5 +1,7 @@
 //! What goes out: a frame every 20 ms, one size, whatever the microphone does.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 mod audio_support;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Starting and stopping leaves nothing behind. Alone in its program, because it counts threads.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 mod audio_support;
 
 use std::time::{Duration, Instant};

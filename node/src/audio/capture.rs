@@ -186,3 +186,185 @@ fn fade_in(out: &mut AudioFrame) {
         *sample *= i as f32 / FADE as f32;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::audio::Format;
+    use crate::audio::ring::{CaptureSink, CaptureWriter, Handover, Meter};
+
+    /// A microphone and the program on a virtual clock.
+    struct Bench {
+        clock: CaptureClock,
+        writer: CaptureWriter,
+        meter: Arc<Meter>,
+        rate_hz: f64,
+        burst: usize,
+        /// How late a callback may be, milliseconds.
+        lateness_ms: f64,
+        now: f64,
+        brought: u64,
+        callbacks: u64,
+        noise: u32,
+    }
+
+    impl Bench {
+        fn new(rate_hz: u32, ppm: f64, burst: usize, lateness_ms: f64) -> Self {
+            let (meter, to) = (Arc::new(Meter::default()), Arc::new(Handover::new()));
+            let sink = CaptureSink {
+                epoch: 1,
+                meter: meter.clone(),
+                to: to.clone(),
+            };
+            let writer = sink.writer(Format {
+                rate_hz,
+                channels: 1,
+            });
+            let clock = CaptureClock::new(to.take().unwrap()).unwrap();
+            let rate_hz = f64::from(rate_hz) * (1.0 + ppm / 1e6);
+            let (now, brought, callbacks, noise) = (0.0, 0, 0, 1);
+            Self {
+                clock,
+                writer,
+                meter,
+                rate_hz,
+                burst,
+                lateness_ms,
+                now,
+                brought,
+                callbacks,
+                noise,
+            }
+        }
+
+        /// Lets callbacks happen until `until`, in seconds. A tone, of one amplitude everywhere.
+        fn bring(&mut self, until: f64, amplitude: f32) {
+            loop {
+                self.noise = self
+                    .noise
+                    .wrapping_mul(1_664_525)
+                    .wrapping_add(1_013_904_223);
+                let late = f64::from(self.noise >> 8) / f64::from(1 << 24) * self.lateness_ms / 1e3;
+                let at = ((self.callbacks + 1) * self.burst as u64) as f64 / self.rate_hz + late;
+                if at > until {
+                    return;
+                }
+                let from = self.brought;
+                let samples: Vec<f32> = (from..from + self.burst as u64)
+                    .map(|n| amplitude * (n as f32 * 0.05).sin())
+                    .collect();
+                self.writer.write(&samples, |s| s);
+                self.meter.pretend(Duration::from_secs_f64(at));
+                self.brought += self.burst as u64;
+                self.callbacks += 1;
+            }
+        }
+
+        /// Frames over so many seconds; returns the longest delay and the shortest after the first second.
+        fn run(&mut self, seconds: f64, amplitude: f32) -> (Duration, Duration) {
+            let (mut out, until) = (AudioFrame::SILENCE, self.now + seconds);
+            let (began, mut longest, mut shortest) = (self.now, Duration::ZERO, Duration::MAX);
+            while self.now < until {
+                self.now += 0.02;
+                self.bring(self.now, amplitude);
+                let now = Duration::from_secs_f64(self.now);
+                let has = self.clock.next_frame(now, now, &mut out);
+                if has && self.now > began + 1.0 {
+                    longest = longest.max(self.clock.delay);
+                    shortest = shortest.min(self.clock.delay);
+                }
+            }
+            (longest, shortest)
+        }
+    }
+
+    #[test]
+    fn any_device_clock_is_followed_without_gaps() {
+        for (rate_hz, burst) in [(48_000, 480), (48_000, 1_024), (44_100, 441), (16_000, 160)] {
+            for ppm in [-1_000.0, 200.0, 1_000.0] {
+                let mut bench = Bench::new(rate_hz, ppm, burst, 3.0);
+                let (longest, shortest) = bench.run(60.0, 0.3);
+                let (starved, trimmed) = (bench.clock.starved, bench.clock.trimmed);
+                let drift = bench.clock.drift_ppm();
+                println!(
+                    "{rate_hz} Hz, {burst}, {ppm} ppm: {shortest:?} to {longest:?}, starved {starved}, trimmed {trimmed}, {drift:.0} ppm"
+                );
+                assert_eq!(trimmed, 0);
+                assert!(
+                    starved <= u64::from(ppm.abs() > 200.0),
+                    "starved {starved} times"
+                );
+                assert!(longest < Duration::from_millis(60), "{longest:?}");
+                assert!(
+                    (drift - ppm).abs() < 200.0,
+                    "{ppm} ppm was learnt as {drift}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_piles_up_is_cut_off_and_what_is_missing_is_waited_for() {
+        let mut bench = Bench::new(48_000, 0.0, 480, 1.0);
+        let (usual, _) = bench.run(5.0, 0.3);
+        // The program stands still for 90 ms, then goes on at its pace without catching up.
+        bench.now += 0.09;
+        bench.run(0.1, 0.3);
+        assert_eq!(bench.clock.trimmed, 1);
+        let (after, _) = bench.run(5.0, 0.3);
+        assert!(
+            after < usual + Duration::from_millis(15),
+            "{after:?}, before {usual:?}"
+        );
+        // The microphone stands still for 60 ms and what was said is lost.
+        bench.callbacks += 6;
+        bench.run(5.0, 0.3);
+        assert_eq!(bench.clock.starved, 1);
+        let (after, _) = bench.run(5.0, 0.3);
+        assert!(
+            after < usual + Duration::from_millis(15),
+            "{after:?}, before {usual:?}"
+        );
+    }
+
+    #[test]
+    fn useless_delay_goes_in_the_next_pause() {
+        let mut bench = Bench::new(48_000, 0.0, 480, 1.0);
+        let (usual, _) = bench.run(5.0, 0.3);
+        bench.now += 0.03;
+        let (longer, _) = bench.run(2.0, 0.3);
+        assert_eq!(bench.clock.trimmed, 0, "not while somebody speaks");
+        assert!(longer > usual + Duration::from_millis(15));
+        bench.run(1.0, 0.0);
+        assert_eq!(bench.clock.trimmed, 1);
+        let (after, _) = bench.run(2.0, 0.3);
+        assert!(
+            after < usual + Duration::from_millis(10),
+            "{after:?}, before {usual:?}"
+        );
+    }
+
+    /// The tone comes out as a tone: no cut in the wave is felt as a step.
+    #[test]
+    fn cuts_are_bent_together() {
+        let mut bench = Bench::new(48_000, 0.0, 480, 1.0);
+        bench.run(2.0, 0.3);
+        bench.now += 0.09;
+        let (mut out, mut last, mut step) = (AudioFrame::SILENCE, None, 0.0_f32);
+        for _ in 0..50 {
+            bench.now += 0.02;
+            bench.bring(bench.now, 0.3);
+            let now = Duration::from_secs_f64(bench.now);
+            assert!(bench.clock.next_frame(now, now, &mut out));
+            for sample in out.0 {
+                step = step.max((sample - last.unwrap_or(sample)).abs());
+                last = Some(sample);
+            }
+        }
+        assert_eq!(bench.clock.trimmed, 1);
+        // The tone itself moves by 0.3 × 0.05 a sample.
+        assert!(step < 0.03, "stepped by {step}");
+    }
+}

@@ -52,6 +52,13 @@ impl Meter {
             .store(faded.max(samples as u32), Ordering::Relaxed);
     }
 
+    /// Has the callback run at `at`, for tests on a clock of their own.
+    #[cfg(test)]
+    pub(crate) fn pretend(&self, at: Duration) {
+        self.touched_us
+            .store(at.as_micros() as u64 + 1, Ordering::Relaxed);
+    }
+
     /// When the callback last ran; none before the first time.
     pub(crate) fn touched(&self) -> Option<Duration> {
         let us = self.touched_us.load(Ordering::Relaxed);

@@ -1,6 +1,12 @@
 //! Signals, ears and stopwatches for the tests of the voice path. Real time, but patient: nothing here
 //! fails because a machine is slow, only because something promised did not happen.
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs
+)]
 
 use std::f32::consts::TAU;
 use std::sync::{Arc, Mutex};
