@@ -20,7 +20,9 @@ macro_rules! clips {
     };
 }
 
-clips!["willow", "alder", "linden", "birch", "hazel", "cedar", "rowan", "maple"];
+clips![
+    "willow", "alder", "linden", "birch", "hazel", "cedar", "rowan", "maple"
+];
 
 /// Why a file of speech cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +58,10 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<f32>, SpeechError> {
     let mut packets = ogg::PacketReader::new(Cursor::new(bytes));
     let head = packets.read_packet()?.ok_or(SpeechError::Header)?.data;
     let mono = head.starts_with(b"OpusHead") && head.get(9) == Some(&1);
-    let skip = head.get(10..12).filter(|_| mono).ok_or(SpeechError::Header)?;
+    let skip = head
+        .get(10..12)
+        .filter(|_| mono)
+        .ok_or(SpeechError::Header)?;
     let skip = usize::from(u16::from_le_bytes([skip[0], skip[1]]));
     packets.read_packet()?.ok_or(SpeechError::Header)?; // Tags.
     let mut decoder = opus::Decoder::new(48_000, opus::Channels::Mono)?;
@@ -82,7 +87,11 @@ mod tests {
             let power = samples.iter().map(|s| s * s).sum::<f32>() / samples.len() as f32;
             assert!((8.0..30.0).contains(&seconds), "{}: {seconds} s", clip.name);
             assert!(10.0 * power.log10() > -35.0, "{} is silent", clip.name);
-            assert!(samples.iter().all(|s| s.abs() <= 1.0), "{} clips", clip.name);
+            assert!(
+                samples.iter().all(|s| s.abs() <= 1.0),
+                "{} clips",
+                clip.name
+            );
         }
     }
 

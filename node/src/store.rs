@@ -313,8 +313,7 @@ impl Rows {
         sealed: &[u8],
         what: &'static str,
     ) -> Result<T, StoreError> {
-        let bytes =
-            seal::open(&self.key, context, sealed).map_err(|_| StoreError::Sealed(what))?;
+        let bytes = seal::open(&self.key, context, sealed).map_err(|_| StoreError::Sealed(what))?;
         minicbor::decode(&bytes).map_err(|_| StoreError::Sealed(what))
     }
 
@@ -344,17 +343,16 @@ impl Rows {
     fn append(&self, circle: &CircleId, envelopes: &[Vec<u8>]) -> Result<(), StoreError> {
         let row = self.row(circle);
         let last = self.records.scan_prefix(row).keys().next_back();
-        let mut index = match last.transpose()? {
+        let first = match last.transpose()? {
             Some(key) => key
                 .last_chunk::<8>()
                 .map_or(0, |b| u64::from_be_bytes(*b) + 1),
             None => 0,
         };
         let mut batch = sled::Batch::default();
-        for envelope in envelopes {
+        for (index, envelope) in (first..).zip(envelopes) {
             let key = [row.as_slice(), &index.to_be_bytes()].concat();
             batch.insert(key, self.seal(circle.as_bytes(), envelope)?);
-            index += 1;
         }
         self.records.apply_batch(batch)?;
         Ok(())
@@ -461,9 +459,21 @@ mod tests {
             store.put_circle(file(2)).done().await.unwrap();
             store.put_settings(settings.clone()).done().await.unwrap();
             let one = file(1).circle;
-            store.append(one, envelopes[..1].to_vec()).done().await.unwrap();
-            store.append(one, envelopes[1..].to_vec()).done().await.unwrap();
-            store.append(file(2).circle, envelopes.clone()).done().await.unwrap();
+            store
+                .append(one, envelopes[..1].to_vec())
+                .done()
+                .await
+                .unwrap();
+            store
+                .append(one, envelopes[1..].to_vec())
+                .done()
+                .await
+                .unwrap();
+            store
+                .append(file(2).circle, envelopes.clone())
+                .done()
+                .await
+                .unwrap();
             store.forget(file(2).circle).done().await.unwrap();
         }
         let store = Store::open(Some(folder.path())).unwrap();
@@ -500,7 +510,10 @@ mod tests {
             let path = entry.unwrap().path();
             match path.is_dir() {
                 true => holds(&path, word),
-                false => fs::read(path).unwrap().windows(word.len()).any(|w| w == word),
+                false => fs::read(path)
+                    .unwrap()
+                    .windows(word.len())
+                    .any(|w| w == word),
             }
         })
     }

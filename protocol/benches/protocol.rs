@@ -2,6 +2,8 @@
 //!
 //! Budget: opening the frames of 11 others, 50 a second each, stays under 5 % of a core.
 
+#![allow(clippy::panic)]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -35,7 +37,10 @@ fn keys() -> (SendKey, ReceiveKey) {
     let mut rng = ChaCha20Rng::from_seed([3; 32]);
     let send = SendKey::generate(&mut rng, 0).unwrap_or_else(|error| panic!("{error}"));
     let receive = ReceiveKey::new(send.secret());
-    (send, receive.unwrap_or_else(|| panic!("a fresh key is acceptable")))
+    (
+        send,
+        receive.unwrap_or_else(|| panic!("a fresh key is acceptable")),
+    )
 }
 
 fn bench(c: &mut Criterion) {
@@ -54,7 +59,9 @@ fn bench(c: &mut Criterion) {
         b.iter(|| Record::verify(black_box(record.envelope())));
     });
     group.throughput(Throughput::Bytes(PACKET_BYTES as u64));
-    group.bench_function("frame seal", |b| b.iter(|| send.seal(black_box(&opus), false)));
+    group.bench_function("frame seal", |b| {
+        b.iter(|| send.seal(black_box(&opus), false))
+    });
     group.bench_function("frame seal + open", |b| {
         b.iter(|| {
             let packet = send.seal(black_box(&opus), false);
@@ -81,7 +88,12 @@ fn print_budget() {
     let signature = signer.sign(record.envelope());
     let begun = Instant::now();
     for _ in 0..ROUNDS {
-        black_box(signer.verifying_key().verify_strict(record.envelope(), &signature)).ok();
+        black_box(
+            signer
+                .verifying_key()
+                .verify_strict(record.envelope(), &signature),
+        )
+        .ok();
     }
     let bare = begun.elapsed() / ROUNDS;
     let share = open * 11 * 50;

@@ -3,9 +3,8 @@
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hpke::{
-    Deserializable, Kem, OpModeR, OpModeS, Serializable,
-    aead::ChaCha20Poly1305 as HpkeAead, kdf::HkdfSha256, kem::X25519HkdfSha256, setup_receiver,
-    single_shot_seal_with_rng,
+    Deserializable, Kem, OpModeR, OpModeS, Serializable, aead::ChaCha20Poly1305 as HpkeAead,
+    kdf::HkdfSha256, kem::X25519HkdfSha256, setup_receiver, single_shot_seal_with_rng,
 };
 use rand_core::CryptoRng;
 
@@ -219,10 +218,7 @@ mod tests {
             let sealed = seal_padded(&key, b"t", &message, &mut rng).unwrap();
             assert!(BUCKETS.contains(&sealed.len()), "{}", sealed.len());
             assert_eq!(open_padded(&key, b"t", &sealed).unwrap(), message);
-            assert_eq!(
-                open_padded(&key, b"u", &sealed),
-                Err(SealError::CannotOpen)
-            );
+            assert_eq!(open_padded(&key, b"u", &sealed), Err(SealError::CannotOpen));
         }
         let large = vec![0; MAX_MESSAGE_BYTES + 1];
         assert!(seal_padded(&key, b"t", &large, &mut rng).is_err());

@@ -1,5 +1,7 @@
 //! Records as a stranger would attack them: every accepted byte counts, and nothing else does.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
 use ed25519_dalek::{Signer, SigningKey};
 use undertone_protocol::id::{CircleId, Nonce, PublicKey, TextsHash};
@@ -56,7 +58,9 @@ fn charter() -> (GroupKey, Record) {
         at: std::time::Duration::ZERO,
         minute: MINUTE,
     };
-    let record = founding.charter(&key, somebody().public_key(), now).unwrap();
+    let record = founding
+        .charter(&key, somebody().public_key(), now)
+        .unwrap();
     (key, record)
 }
 
@@ -77,7 +81,10 @@ fn every_flipped_bit_is_refused() {
         for bit in [0x01, 0x10, 0x80] {
             let mut changed = genuine.envelope().to_vec();
             changed[byte] ^= bit;
-            assert!(Record::verify(&changed).is_err(), "byte {byte}, bit {bit:#x}");
+            assert!(
+                Record::verify(&changed).is_err(),
+                "byte {byte}, bit {bit:#x}"
+            );
         }
     }
 }
@@ -116,7 +123,10 @@ fn what_a_tolerant_cose_library_accepts_is_refused_here() {
     let mut indefinite = vec![0x9f];
     indefinite.extend(&genuine[1..]);
     indefinite.push(0xff);
-    assert!(CoseSign1::from_slice(&indefinite).is_ok(), "others accept it");
+    assert!(
+        CoseSign1::from_slice(&indefinite).is_ok(),
+        "others accept it"
+    );
     assert_eq!(Record::verify(&indefinite), Err(RecordError::NotCanonical));
 }
 
@@ -130,12 +140,23 @@ fn a_record_does_not_pass_for_another_circle_or_kind() {
         Err(RecordError::WrongCircle)
     );
     // Transplanted into the other circle, the signature no longer fits.
-    let transplanted = replace(genuine.envelope(), circle().as_bytes(), elsewhere.as_bytes());
-    assert_eq!(Record::verify(&transplanted), Err(RecordError::BadSignature));
+    let transplanted = replace(
+        genuine.envelope(),
+        circle().as_bytes(),
+        elsewhere.as_bytes(),
+    );
+    assert_eq!(
+        Record::verify(&transplanted),
+        Err(RecordError::BadSignature)
+    );
 
     // A leave (kind 11) and a hello share nothing; a leave and a record of kind 99 differ in one byte.
     let leave = somebody().sign(draft(Leave {})).unwrap();
-    let unknown = replace(leave.envelope(), &[0x01, 0x0b, 0x02], &[0x01, 0x18, 0x63, 0x02]);
+    let unknown = replace(
+        leave.envelope(),
+        &[0x01, 0x0b, 0x02],
+        &[0x01, 0x18, 0x63, 0x02],
+    );
     assert!(Record::verify(&unknown).is_err());
     let other_kind = replace(leave.envelope(), &[0x01, 0x0b, 0x02], &[0x01, 0x02, 0x02]);
     assert!(Record::verify(&other_kind).is_err());
@@ -155,7 +176,9 @@ fn another_signers_signature_and_low_order_keys_are_refused() {
             somebody().public_key().as_bytes(),
             author.as_bytes(),
         );
-        let header = HeaderBuilder::new().algorithm(iana::Algorithm::Ed25519).build();
+        let header = HeaderBuilder::new()
+            .algorithm(iana::Algorithm::Ed25519)
+            .build();
         CoseSign1Builder::new()
             .protected(header)
             .payload(payload)
@@ -186,7 +209,10 @@ fn limits_hold() {
     ));
     let texts = TextsHash::from_bytes([0; 32]);
     let few = vec!["a".to_owned()];
-    let partial = somebody().sign(draft(Pledge { texts, accepted: few }));
+    let partial = somebody().sign(draft(Pledge {
+        texts,
+        accepted: few,
+    }));
     assert_eq!(partial, Err(RecordError::BadField("accepted")));
 
     let join = |name: &str| {
@@ -215,7 +241,10 @@ fn limits_hold() {
     // Only a charter may stand outside a circle.
     let mut unborn = draft(Leave {});
     unborn.circle = CircleId::UNBORN;
-    assert_eq!(somebody().sign(unborn), Err(RecordError::BadField("circle")));
+    assert_eq!(
+        somebody().sign(unborn),
+        Err(RecordError::BadField("circle"))
+    );
 }
 
 #[test]
@@ -225,7 +254,11 @@ fn clocks_are_tolerated_by_two_minutes() {
         assert!(record.check_time(fine).is_ok(), "{fine}");
     }
     for wrong in [MINUTE - 3, MINUTE + 63] {
-        assert_eq!(record.check_time(wrong), Err(RecordError::Expired), "{wrong}");
+        assert_eq!(
+            record.check_time(wrong),
+            Err(RecordError::Expired),
+            "{wrong}"
+        );
     }
 }
 
@@ -246,11 +279,18 @@ fn an_exported_pledge_reads_back_and_nothing_else_passes_for_one() {
     let genuine = pledge();
     let file = pledge_file::write(&genuine).unwrap();
     assert_eq!(pledge_file::read(&file).unwrap(), genuine);
-    assert!(texts::PLEDGE.iter().all(|clause| file.contains(clause.full)));
+    assert!(
+        texts::PLEDGE
+            .iter()
+            .all(|clause| file.contains(clause.full))
+    );
     // What people may do to a text on its way.
     let mailed = file.replace('\n', "\r\n> ").replace("> -----", "-----");
     let quoted = pledge_file::read(&mailed);
-    assert!(quoted.is_err(), "quoting marks inside the block are not base64");
+    assert!(
+        quoted.is_err(),
+        "quoting marks inside the block are not base64"
+    );
     assert!(pledge_file::read(&file.replace('\n', "\r\n")).is_ok());
 
     let begin = file.find("PLEDGE-----\n").unwrap() + 40;
@@ -261,5 +301,8 @@ fn an_exported_pledge_reads_back_and_nothing_else_passes_for_one() {
         pledge_file::read("nothing here"),
         Err(pledge_file::PledgeFileError::NoBlock)
     );
-    assert_eq!(pledge_file::write(&somebody().sign(draft(Leave {})).unwrap()), None);
+    assert_eq!(
+        pledge_file::write(&somebody().sign(draft(Leave {})).unwrap()),
+        None
+    );
 }

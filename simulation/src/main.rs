@@ -60,7 +60,10 @@ fn main() -> Result<()> {
         heard.push(outcome.last_heard);
     }
     println!("{count} seeds, {members} members, 80 ms ± 40 ms, 2 % loss: every promise held");
-    println!("  notice to last peer enforcing   {}", describe(&mut enforced));
+    println!(
+        "  notice to last peer enforcing   {}",
+        describe(&mut enforced)
+    );
     println!("  notice to last frame heard      {}", describe(&mut heard));
     println!("  wall time {:.1} s", begun.elapsed().as_secs_f64());
     Ok(())
@@ -69,5 +72,10 @@ fn main() -> Result<()> {
 fn describe(times: &mut [Duration]) -> String {
     times.sort();
     let at = |q: f64| times[((times.len() - 1) as f64 * q).round() as usize].as_millis();
-    format!("median {} ms, p99 {} ms, most {} ms", at(0.5), at(0.99), at(1.0))
+    format!(
+        "median {} ms, p99 {} ms, most {} ms",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    )
 }

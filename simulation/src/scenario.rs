@@ -43,7 +43,13 @@ pub fn removal(seed: u64, members: u8, network: Network, route: RouteKind) -> Re
 
     let notice = world.now().at;
     let clause = "2".to_owned();
-    world.act(0, Act::Remove { member: key, clause })?;
+    world.act(
+        0,
+        Act::Remove {
+            member: key,
+            clause,
+        },
+    )?;
     world.run_for(Duration::from_secs(10));
     let mut removal_enforced = Duration::ZERO;
     let mut last_heard = Duration::ZERO;
@@ -54,9 +60,15 @@ pub fn removal(seed: u64, members: u8, network: Network, route: RouteKind) -> Re
             anyhow::bail!("node {listener} does not enforce the removal");
         };
         let durable = node.first(&Event::RemovalDurable(key));
-        ensure!(durable.is_some(), "node {listener} did not store the removal");
+        ensure!(
+            durable.is_some(),
+            "node {listener} did not store the removal"
+        );
         let heard = node.last_heard(&key).unwrap_or_default();
-        ensure!(heard <= enforced, "node {listener} heard them after the notice");
+        ensure!(
+            heard <= enforced,
+            "node {listener} heard them after the notice"
+        );
         removal_enforced = removal_enforced.max(enforced.saturating_sub(notice));
         last_heard = last_heard.max(heard.saturating_sub(notice));
     }

@@ -65,7 +65,11 @@ impl Node {
     /// When it last heard this member.
     pub fn last_heard(&self, member: &PublicKey) -> Option<Duration> {
         let heard = Seen::Heard(*member);
-        self.seen.iter().rev().find(|(_, s)| *s == heard).map(|s| s.0)
+        self.seen
+            .iter()
+            .rev()
+            .find(|(_, s)| *s == heard)
+            .map(|s| s.0)
     }
     /// When it first was told this.
     pub fn first(&self, event: &Event) -> Option<Duration> {
@@ -276,13 +280,21 @@ impl World {
     ///
     /// # Errors
     /// When it has not been within `limit`.
-    pub fn wait_for(&mut self, index: NodeIndex, limit: Duration, event: Event) -> Result<Duration> {
+    pub fn wait_for(
+        &mut self,
+        index: NodeIndex,
+        limit: Duration,
+        event: Event,
+    ) -> Result<Duration> {
         let end = self.now + limit;
         loop {
             if let Some(at) = self.nodes[index].first(&event) {
                 return Ok(at);
             }
-            ensure!(self.now < end, "node {index} was not told {event:?} in {limit:?}");
+            ensure!(
+                self.now < end,
+                "node {index} was not told {event:?} in {limit:?}"
+            );
             self.run_for(Duration::from_millis(5));
         }
     }
@@ -328,7 +340,10 @@ impl World {
 
     fn next_event(&self) -> Option<Duration> {
         let delivery = self.deliveries.keys().next().map(|(at, _)| *at);
-        let timers = self.nodes.iter().filter_map(|n| n.session.as_ref()?.next_timeout());
+        let timers = self
+            .nodes
+            .iter()
+            .filter_map(|n| n.session.as_ref()?.next_timeout());
         timers.chain(delivery).chain([self.next_frame]).min()
     }
 

@@ -1,5 +1,7 @@
 //! Circles on a virtual clock: what people are promised, whatever the network does.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::time::Duration;
 
 use undertone_protocol::record::RouteKind;
@@ -28,7 +30,11 @@ fn stage(world: &World, node: usize) -> Stage {
 
 #[test]
 fn a_removal_holds_on_a_bad_network_by_either_route() {
-    for (seed, route) in [(1, RouteKind::Direct), (2, RouteKind::Relay), (3, RouteKind::Relay)] {
+    for (seed, route) in [
+        (1, RouteKind::Direct),
+        (2, RouteKind::Relay),
+        (3, RouteKind::Relay),
+    ] {
         scenario::removal(seed, 6, Network::WIDE, route).unwrap();
     }
 }
@@ -56,14 +62,20 @@ fn only_the_holder_of_the_turn_and_the_leader_are_heard() {
         let silent = if listener == 2 { 3 } else { 2 };
         assert_eq!(node.last_heard(&keys[silent]), None);
     }
-    assert!(world.node(3).last_heard(&keys[0]).is_some(), "the leader is always heard");
+    assert!(
+        world.node(3).last_heard(&keys[0]).is_some(),
+        "the leader is always heard"
+    );
 
     let ended = world.now().at;
     world.act(1, Act::Pass).unwrap();
     world.run_for(seconds(3));
     let last = world.node(2).last_heard(&keys[1]).unwrap();
     let grace = last.saturating_sub(ended);
-    assert!(grace > Duration::from_millis(300) && grace < Duration::from_millis(700), "{grace:?}");
+    assert!(
+        grace > Duration::from_millis(300) && grace < Duration::from_millis(700),
+        "{grace:?}"
+    );
 }
 
 #[test]
@@ -89,9 +101,22 @@ fn a_removed_node_that_restarts_ends_before_it_sends_anything() {
     let mut world = circle(3, 2);
     let key = world.node(2).key();
     let clause = "4".to_owned();
-    world.act(0, Act::Remove { member: key, clause: clause.clone() }).unwrap();
+    world
+        .act(
+            0,
+            Act::Remove {
+                member: key,
+                clause: clause.clone(),
+            },
+        )
+        .unwrap();
     world.run_for(seconds(2));
-    assert_eq!(stage(&world, 2), Stage::Out(End::Removed { clause: clause.clone() }));
+    assert_eq!(
+        stage(&world, 2),
+        Stage::Out(End::Removed {
+            clause: clause.clone()
+        })
+    );
     world.kill(2);
     world.restart(2).unwrap();
     assert_eq!(stage(&world, 2), Stage::Out(End::Removed { clause }));
@@ -103,7 +128,15 @@ fn a_removed_person_who_forgot_it_is_told_at_the_door() {
     let mut world = circle(4, 2);
     let key = world.node(2).key();
     let clause = "a".to_owned();
-    world.act(0, Act::Remove { member: key, clause: clause.clone() }).unwrap();
+    world
+        .act(
+            0,
+            Act::Remove {
+                member: key,
+                clause: clause.clone(),
+            },
+        )
+        .unwrap();
     world.run_for(seconds(2));
     // The leader is away: any member can answer.
     world.kill(0);
@@ -122,7 +155,15 @@ fn a_killed_member_comes_back_with_their_seat_and_hears_the_turn() {
     world.run_for(seconds(5));
     // Meanwhile the circle changed its key: somebody was removed.
     let clause = "2".to_owned();
-    world.act(0, Act::Remove { member: keys[3], clause }).unwrap();
+    world
+        .act(
+            0,
+            Act::Remove {
+                member: keys[3],
+                clause,
+            },
+        )
+        .unwrap();
     world.act(0, Act::GiveTurn(keys[1])).unwrap();
     world.run_for(seconds(3));
     world.restart(2).unwrap();
@@ -146,9 +187,22 @@ fn a_killed_leader_comes_back_and_leads_on() {
     world.run_for(seconds(2));
     assert!(world.node(2).last_heard(&keys[1]).is_some());
     let clause = "2".to_owned();
-    world.act(0, Act::Remove { member: keys[1], clause }).unwrap();
+    world
+        .act(
+            0,
+            Act::Remove {
+                member: keys[1],
+                clause,
+            },
+        )
+        .unwrap();
     world.run_for(seconds(2));
-    assert!(world.node(2).first(&Event::RemovalDurable(keys[1])).is_some());
+    assert!(
+        world
+            .node(2)
+            .first(&Event::RemovalDurable(keys[1]))
+            .is_some()
+    );
 }
 
 #[test]
@@ -162,17 +216,33 @@ fn whoever_leaves_is_given_no_further_key() {
     let gone = world.node(2).key();
     world.act(2, Act::Leave).unwrap();
     world.run_for(seconds(2));
-    assert_eq!((epoch(&world, 0), epoch(&world, 1)), (before + 1, before + 1));
-    assert!(!world.node(1).session().unwrap().state().unwrap().is_admitted(&gone));
+    assert_eq!(
+        (epoch(&world, 0), epoch(&world, 1)),
+        (before + 1, before + 1)
+    );
+    assert!(
+        !world
+            .node(1)
+            .session()
+            .unwrap()
+            .state()
+            .unwrap()
+            .is_admitted(&gone)
+    );
     assert_eq!(stage(&world, 2), Stage::Out(End::Left));
 }
 
 #[test]
 fn two_refusals_are_final() {
     use undertone_protocol::record::{AdmissionMode, RouteKind};
-    let mut world =
-        World::with_admission(8, Network::LOCAL, RouteKind::Direct, 4, AdmissionMode::Approval)
-            .unwrap();
+    let mut world = World::with_admission(
+        8,
+        Network::LOCAL,
+        RouteKind::Direct,
+        4,
+        AdmissionMode::Approval,
+    )
+    .unwrap();
     let guest = world.arrive().unwrap();
     for last in [false, true] {
         world.run_for(seconds(3));
@@ -181,7 +251,9 @@ fn two_refusals_are_final() {
         assert_eq!(stage(&world, guest), Stage::Knocking);
         world.act(0, Act::Refuse(world.node(guest).key())).unwrap();
         world.run_for(seconds(2));
-        let end = End::Refused { may_knock_again: !last };
+        let end = End::Refused {
+            may_knock_again: !last,
+        };
         assert_eq!(stage(&world, guest), Stage::Out(end));
         world.wipe_and_return(guest).unwrap();
     }
@@ -197,14 +269,37 @@ fn a_member_cannot_do_what_only_the_leader_may() {
     let mut world = circle(9, 2);
     let victim = world.node(2).key();
     let clause = "2".to_owned();
-    assert!(world.act(1, Act::Remove { member: victim, clause }).is_err());
+    assert!(
+        world
+            .act(
+                1,
+                Act::Remove {
+                    member: victim,
+                    clause
+                }
+            )
+            .is_err()
+    );
     assert!(world.act(1, Act::GiveTurn(victim)).is_err());
     assert!(world.act(1, Act::EndTurn).is_err());
     // Nor can the leader remove themselves by their own key.
     let leader = world.node(0).key();
     let clause = "2".to_owned();
-    assert!(world.act(0, Act::Remove { member: leader, clause }).is_err());
-    assert!(world.act(0, Act::EndTurn).is_err(), "there is no turn to end");
+    assert!(
+        world
+            .act(
+                0,
+                Act::Remove {
+                    member: leader,
+                    clause
+                }
+            )
+            .is_err()
+    );
+    assert!(
+        world.act(0, Act::EndTurn).is_err(),
+        "there is no turn to end"
+    );
 }
 
 #[test]

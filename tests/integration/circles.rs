@@ -1,8 +1,14 @@
 //! Circles of real nodes in this process, with recordings for microphones.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use undertone_node::api::{Command, Consent, Event, LogAct, Place};
+use undertone_node::net::udp_sockets;
+use undertone_protocol::texts;
+use undertone_tests::person::{Person, lock};
 use undertone_tests::stage::{Play, RouteChoice, play_and_judge};
+
+const PATIENCE: Duration = Duration::from_secs(40);
 
 fn play(route: RouteChoice, loss: f64) {
     let what = Play {
@@ -18,7 +24,10 @@ fn play(route: RouteChoice, loss: f64) {
     assert!(report.kept, "{:#?}", report.promises);
     let median = report.mouth_to_ear.median_ms.unwrap();
     // Not a speed: beyond what can be called a conversation, the measurement or the path is broken.
-    assert!(median < Duration::from_millis(600).as_millis() as u64, "{median} ms");
+    assert!(
+        median < Duration::from_millis(600).as_millis() as u64,
+        "{median} ms"
+    );
 }
 
 #[test]
@@ -29,4 +38,99 @@ fn a_direct_circle_hears_every_turn_and_nothing_of_the_removed_one() {
 #[test]
 fn a_relayed_circle_with_loss_hears_every_turn_and_nothing_of_the_removed_one() {
     play(RouteChoice::Relay, 0.05);
+}
+
+fn newcomer() -> Person {
+    let hum = (0..48_000).map(|i| 0.2 * (i as f32 * 0.02).sin()).collect();
+    Person::start("Open Meadow", hum, Instant::now(), udp_sockets(), None).unwrap()
+}
+
+#[test]
+fn a_newcomer_learns_the_controls_in_the_practice_circle() {
+    let mut me = newcomer();
+    me.node.send(Command::Practice { lead: false });
+    me.wait(
+        PATIENCE,
+        "for the door",
+        |me| matches!(&me.node.snapshot().place, Place::Door(door) if door.practice),
+    )
+    .unwrap();
+    // Not with a clause missing.
+    let mut accepted: Vec<_> = texts::all_clauses().map(|c| c.mark.to_owned()).collect();
+    let last = accepted.pop().unwrap();
+    me.node.send(Command::SignPledge(Consent {
+        accepted: accepted.clone(),
+    }));
+    me.wait(PATIENCE, "to be told", |me| {
+        me.node.snapshot().notice.is_some()
+    })
+    .unwrap();
+    assert!(matches!(me.node.snapshot().place, Place::Door(_)));
+    accepted.push(last);
+    me.node.send(Command::SignPledge(Consent { accepted }));
+    me.wait(PATIENCE, "for the companions", |me| {
+        me.circle().is_some_and(|c| c.members.len() == 5)
+    })
+    .unwrap();
+    assert!(me.circle().unwrap().muted, "joined muted, always");
+
+    me.wait(PATIENCE, "for a companion to be heard", |me| {
+        me.circle().unwrap().members.iter().any(|m| m.speaking)
+    })
+    .unwrap();
+    let heard = lock(&me.heard).envelope();
+    let sound = heard.sound(Duration::ZERO, me.now());
+    assert!(sound > Duration::from_millis(20), "{sound:?}");
+
+    me.node.send(Command::SetMuted(false));
+    me.node.send(Command::RaiseHand);
+    let key = me.key().unwrap();
+    me.wait(PATIENCE, "for the turn", |me| {
+        me.circle().unwrap().turn.is_some_and(|t| t.holder == key)
+    })
+    .unwrap();
+    me.node.send(Command::Pass);
+    me.wait(PATIENCE, "to have given it back", |me| {
+        me.circle().unwrap().turn.is_none_or(|t| t.holder != key)
+    })
+    .unwrap();
+    me.node.send(Command::Leave);
+    me.wait(PATIENCE, "to be out", |me| {
+        me.node.snapshot().place == Place::Lobby
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_leader_practises_a_removal() {
+    let mut me = newcomer();
+    me.node.send(Command::Practice { lead: true });
+    me.wait(PATIENCE, "for the companions", |me| {
+        me.circle()
+            .is_some_and(|c| c.members.len() == 4 && c.leading)
+    })
+    .unwrap();
+    let circle = me.circle().unwrap();
+    let companion = circle
+        .members
+        .iter()
+        .find(|m| m.key != circle.me)
+        .unwrap()
+        .clone();
+    let member = companion.key;
+    me.node.send(Command::Remove {
+        member,
+        clause: "8".into(),
+    });
+    me.wait(PATIENCE, "for the removal", |me| {
+        let circle = me.circle().unwrap();
+        let logged = circle.log.iter().any(|entry| {
+            matches!(&entry.act, LogAct::Removed { name, durable: true, .. } if *name == companion.name)
+        });
+        logged && circle.members.len() == 3
+    })
+    .unwrap();
+    let durable = me.first(|e| matches!(e, Event::RemovalDurable { .. }));
+    assert!(durable >= me.first(|e| matches!(e, Event::RemovalEnforced { .. })));
+    assert!(durable.is_some());
 }

@@ -12,7 +12,8 @@ use undertone_protocol::texts;
 use crate::processes::undertone_node;
 
 fn pledge(circle: u8) -> Record {
-    let me = RootSeed::new(Secret::from_bytes([1; 32])).pseudonym(&Nonce::from_bytes([circle; 16]), 0);
+    let me =
+        RootSeed::new(Secret::from_bytes([1; 32])).pseudonym(&Nonce::from_bytes([circle; 16]), 0);
     me.sign(Draft {
         circle: CircleId::from_bytes([circle; 32]),
         seq: 0,
@@ -38,13 +39,20 @@ fn flipped(file: &str) -> String {
 }
 
 fn verify(file: &Path, more: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(undertone_node()).arg("verify").arg(file).args(more).output();
+    let output = Command::new(undertone_node())
+        .arg("verify")
+        .arg(file)
+        .args(more)
+        .output();
     told(output.unwrap())
 }
 
 fn told(output: Output) -> (Option<i32>, String) {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    (output.status.code(), text + &String::from_utf8_lossy(&output.stderr))
+    (
+        output.status.code(),
+        text + &String::from_utf8_lossy(&output.stderr),
+    )
 }
 
 #[test]
@@ -81,8 +89,11 @@ fn a_stranger_can_tell_a_genuine_pledge_from_any_other() {
 
 #[test]
 fn a_foreign_cose_library_agrees() {
-    let Some(python) = std::env::var_os("UNDERTONE_PYTHON") else {
-        eprintln!("SKIPPED: Python's cwt is not set up; tests/run does that, and sets UNDERTONE_PYTHON.");
+    let python = std::env::var_os("UNDERTONE_PYTHON").filter(|p| !p.is_empty());
+    let Some(python) = python else {
+        eprintln!(
+            "SKIPPED: Python's cwt is not set up; tests/run does that, and sets UNDERTONE_PYTHON."
+        );
         return;
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/verify_pledge.py");
@@ -90,7 +101,11 @@ fn a_foreign_cose_library_agrees() {
     let check = |name: &str, text: &str, more: &[&str]| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        let output = Command::new(&python).arg(&script).arg(&path).args(more).output();
+        let output = Command::new(&python)
+            .arg(&script)
+            .arg(&path)
+            .args(more)
+            .output();
         told(output.unwrap())
     };
     let file = pledge_file::write(&pledge(5)).unwrap();

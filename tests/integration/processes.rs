@@ -18,11 +18,21 @@ pub fn undertone_node() -> PathBuf {
             let program = folder.join("undertone-node");
             let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
             let mut build = Command::new(cargo);
-            build.args(["build", "-q", "-p", "undertone-node", "--bin", "undertone-node"]);
+            build.args([
+                "build",
+                "-q",
+                "-p",
+                "undertone-node",
+                "--bin",
+                "undertone-node",
+            ]);
             if folder.ends_with("release") {
                 build.arg("--release");
             }
-            assert!(build.status().unwrap().success(), "the program does not build");
+            assert!(
+                build.status().unwrap().success(),
+                "the program does not build"
+            );
             program
         })
         .clone()
@@ -77,8 +87,18 @@ impl Terminal {
     fn lead(folder: &Path, more: &[&str]) -> (Self, String) {
         let data = folder.join("leader");
         let mut arguments = vec![
-            "lead", "--data", data.to_str().unwrap(), "--name", "Gentle Oak", "--topic", "Grief",
-            "--title", "Evening circle", "--listen", "127.0.0.1:0", "--no-sound",
+            "lead",
+            "--data",
+            data.to_str().unwrap(),
+            "--name",
+            "Gentle Oak",
+            "--topic",
+            "Grief",
+            "--title",
+            "Evening circle",
+            "--listen",
+            "127.0.0.1:0",
+            "--no-sound",
         ];
         arguments.extend(more);
         let leader = Self::start(&arguments);
@@ -90,8 +110,16 @@ impl Terminal {
     fn join(folder: &Path, name: &str, invite: &str) -> Self {
         let data = folder.join(name);
         Self::start(&[
-            "join", invite, "--data", data.to_str().unwrap(), "--name", name, "--listen",
-            "127.0.0.1:0", "--no-sound", "--agree",
+            "join",
+            invite,
+            "--data",
+            data.to_str().unwrap(),
+            "--name",
+            name,
+            "--listen",
+            "127.0.0.1:0",
+            "--no-sound",
+            "--agree",
         ])
     }
 
@@ -174,14 +202,17 @@ fn a_removed_node_that_comes_back_gets_nothing_and_is_told_why() {
     again.wait("No harassment");
     assert_eq!(again.ended(), Some(1));
     assert!(again.has_printed("You are in").is_none());
-    assert!(again.has_printed("Waiting for").is_none(), "it opened a connection");
+    assert!(
+        again.has_printed("Waiting for").is_none(),
+        "it opened a connection"
+    );
     assert!(leader.has_printed("? Restless Crow knocks").is_none());
 }
 
 #[test]
 fn a_killed_node_comes_back_with_its_state_while_the_others_go_on() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut leader, invite) = Terminal::lead(folder.path(), &["--admit-all", "--auto-turns"]);
+    let (leader, invite) = Terminal::lead(folder.path(), &["--admit-all", "--auto-turns"]);
     let mut quiet = Terminal::join(folder.path(), "Quiet Heron", &invite);
     let fox = Terminal::join(folder.path(), "Amber Fox", &invite);
     fox.wait("+ Quiet Heron is here");
@@ -197,7 +228,10 @@ fn a_killed_node_comes_back_with_its_state_while_the_others_go_on() {
     let mut fox = Terminal::join(folder.path(), "Amber Fox", &invite);
     fox.wait("You are in");
     fox.wait("+ Quiet Heron is here");
-    assert!(fox.has_printed("The door of").is_none(), "the pledge was signed before");
+    assert!(
+        fox.has_printed("The door of").is_none(),
+        "the pledge was signed before"
+    );
     leader.clear();
     fox.say("hand");
     leader.wait("> the turn is Amber Fox's");
@@ -226,7 +260,13 @@ fn a_leader_decides_at_the_door_and_comes_back_after_a_kill() {
     let mut leader = {
         let data = folder.path().join("leader");
         Terminal::start(&[
-            "join", &invite, "--data", data.to_str().unwrap(), "--name", "Gentle Oak", "--no-sound",
+            "join",
+            &invite,
+            "--data",
+            data.to_str().unwrap(),
+            "--name",
+            "Gentle Oak",
+            "--no-sound",
         ])
     };
     leader.wait("+ Quiet Heron is here");

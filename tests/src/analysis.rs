@@ -64,7 +64,9 @@ impl Envelope {
 
     /// The last moment of sound between two moments.
     pub fn last_sound(&self, from: Duration, to: Duration) -> Option<Duration> {
-        let last = (steps(from)..steps(to)).rev().find(|s| self.at(*s) > SOUND_DB)?;
+        let last = (steps(from)..steps(to))
+            .rev()
+            .find(|s| self.at(*s) > SOUND_DB)?;
         Some(STEP * (last as u32 + 1))
     }
 
@@ -151,7 +153,10 @@ mod tests {
         let delays = mouth.delays(&ear, Duration::from_secs(1), Duration::from_secs(5));
         assert!(delays.len() >= 5);
         for delay in delays {
-            assert!(delay.abs_diff(Duration::from_millis(135)) <= STEP, "{delay:?}");
+            assert!(
+                delay.abs_diff(Duration::from_millis(135)) <= STEP,
+                "{delay:?}"
+            );
         }
     }
 
@@ -171,7 +176,10 @@ mod tests {
         track.write(Duration::from_millis(500), &[0.1; 9_600]);
         let envelope = track.envelope();
         let second = Duration::from_secs(1);
-        assert_eq!(envelope.sound(Duration::ZERO, second), Duration::from_millis(200));
+        assert_eq!(
+            envelope.sound(Duration::ZERO, second),
+            Duration::from_millis(200)
+        );
         let last = envelope.last_sound(Duration::ZERO, second);
         assert_eq!(last, Some(Duration::from_millis(700)));
         assert_eq!(envelope.last_sound(second, 2 * second), None);

@@ -46,7 +46,10 @@ impl Person {
         data: Option<PathBuf>,
     ) -> Result<Self> {
         let speaks = Arc::new(AtomicBool::new(false));
-        let (said, heard) = (Arc::<Mutex<Track>>::default(), Arc::<Mutex<Track>>::default());
+        let (said, heard) = (
+            Arc::<Mutex<Track>>::default(),
+            Arc::<Mutex<Track>>::default(),
+        );
         let microphone = {
             let (speaks, said) = (Arc::clone(&speaks), Arc::clone(&said));
             let mut at = 0;

@@ -19,9 +19,22 @@ use crate::person::{Person, lock};
 use crate::report::{Frames, Removal, Report, Take, Turn};
 
 const NAMES: [&str; 16] = [
-    "Gentle Oak", "Quiet Heron", "Amber Fox", "Patient Willow", "Silver Wren", "Calm Badger",
-    "Bright Clover", "Mellow Owl", "Kind Juniper", "Steady Otter", "Soft Larch", "Brave Finch",
-    "Warm Thistle", "Open Meadow", "Blue Sparrow", "Restless Crow",
+    "Gentle Oak",
+    "Quiet Heron",
+    "Amber Fox",
+    "Patient Willow",
+    "Silver Wren",
+    "Calm Badger",
+    "Bright Clover",
+    "Mellow Owl",
+    "Kind Juniper",
+    "Steady Otter",
+    "Soft Larch",
+    "Brave Finch",
+    "Warm Thistle",
+    "Open Meadow",
+    "Blue Sparrow",
+    "Restless Crow",
 ];
 /// How long anybody may take to come in.
 const COME_IN: Duration = Duration::from_secs(30);
@@ -92,7 +105,10 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
 
     let name = people[troll].name.clone();
     let from = begin_turn(&people, troll, &mut watch)?;
-    say(&format!("{} {name} shares, and goes too far …", clock(from)));
+    say(&format!(
+        "{} {name} shares, and goes too far …",
+        clock(from)
+    ));
     watch.pause(&people, slot.min(Duration::from_secs(4)));
     // In the middle of a word, as the leader hears it, and not in a breath.
     for _ in 0..200 {
@@ -106,7 +122,10 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
         member: keys[troll],
         clause: CLAUSE.to_owned(),
     });
-    say(&format!("{} the leader removes {name}, in the middle of a word", clock(notice)));
+    say(&format!(
+        "{} the leader removes {name}, in the middle of a word",
+        clock(notice)
+    ));
     turns.push(Turn {
         speaker: troll,
         from,
@@ -127,15 +146,27 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
         notice,
         hushed,
         ended,
-        enforced: when(&people, |e| matches!(e, Event::RemovalEnforced { member } if *member == keys[troll])),
-        durable: when(&people, |e| matches!(e, Event::RemovalDurable { member } if *member == keys[troll])),
+        enforced: when(
+            &people,
+            |e| matches!(e, Event::RemovalEnforced { member } if *member == keys[troll]),
+        ),
+        durable: when(
+            &people,
+            |e| matches!(e, Event::RemovalDurable { member } if *member == keys[troll]),
+        ),
         told: people[troll].first(|e| matches!(e, Event::Ended(_))),
     };
     say("The circle closes. Listening to what everybody heard …");
     let frames = frames(&people, &keys, &watch);
     let tracks = people
         .iter()
-        .map(|p| (p.name.clone(), lock(&p.said).clone(), lock(&p.heard).clone()))
+        .map(|p| {
+            (
+                p.name.clone(),
+                lock(&p.said).clone(),
+                lock(&p.heard).clone(),
+            )
+        })
         .collect();
     for person in people.iter().rev() {
         person.node.stop();
@@ -186,7 +217,11 @@ fn gather(
             None => false,
         }
     })?;
-    say(&format!("{} {} founds a circle and keeps its key.", clock(began.elapsed()), NAMES[0]));
+    say(&format!(
+        "{} {} founds a circle and keeps its key.",
+        clock(began.elapsed()),
+        NAMES[0]
+    ));
     for person in people.iter_mut().skip(1) {
         let knocked = Instant::now();
         person.come_in(&invite, COME_IN)?;
@@ -205,12 +240,18 @@ fn gather(
     for person in &mut people {
         person.wait(COME_IN, "to hear from everybody", |person| {
             person.circle().is_some_and(|c| {
-                let here = c.members.iter().filter(|m| m.connection != Connection::Away);
+                let here = c
+                    .members
+                    .iter()
+                    .filter(|m| m.connection != Connection::Away);
                 here.count() == everybody && !c.muted
             })
         })?;
     }
-    say(&format!("{} Everybody hears from everybody: the first turn.", clock(began.elapsed())));
+    say(&format!(
+        "{} Everybody hears from everybody: the first turn.",
+        clock(began.elapsed())
+    ));
     Ok(people)
 }
 
@@ -221,7 +262,10 @@ fn voices(play: &Play) -> Result<Vec<Vec<f32>>> {
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .with_context(|| format!("the folder {}", folder.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("wav")))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|e| e.eq_ignore_ascii_case("wav"))
+        })
         .collect();
     files.sort();
     ensure!(!files.is_empty(), "{} holds no WAV files", folder.display());
@@ -247,7 +291,11 @@ fn read_wav(path: &Path) -> Result<Vec<f32>> {
         .chunks(channels)
         .map(|c| c.iter().sum::<f32>() / channels as f32)
         .collect();
-    ensure!(mono.len() > 4_800, "{} is shorter than a word", path.display());
+    ensure!(
+        mono.len() > 4_800,
+        "{} is shorter than a word",
+        path.display()
+    );
     let ratio = f64::from(spec.sample_rate) / 48_000.0;
     let count = (mono.len() as f64 / ratio) as usize;
     Ok((0..count)
@@ -270,7 +318,10 @@ fn begin_turn(people: &[Person], speaker: usize, watch: &mut Watch) -> Result<Du
         if begun.elapsed() > TURN {
             let place = &people[speaker].node.snapshot().place;
             let ended = matches!(place, Place::Farewell(_));
-            bail!("{} was not given the turn (ended: {ended})", people[speaker].name);
+            bail!(
+                "{} was not given the turn (ended: {ended})",
+                people[speaker].name
+            );
         }
     }
     people[speaker].speak(true);
@@ -417,7 +468,10 @@ impl RunningRelay {
         let guard = runtime.enter();
         let relay = Relay::start(config, cancel.clone())?;
         drop(guard);
-        let address = relay.addresses.first().context("the relay has no address")?;
+        let address = relay
+            .addresses
+            .first()
+            .context("the relay has no address")?;
         let address = address.to_string();
         Ok(Self {
             runtime,
@@ -440,13 +494,20 @@ impl RunningRelay {
 ///
 /// # Errors
 /// When it cannot be played or written. Broken promises are in the report.
-pub fn play_and_judge(what: &Play, out: Option<&Path>, say: &mut dyn FnMut(&str)) -> Result<Report> {
+pub fn play_and_judge(
+    what: &Play,
+    out: Option<&Path>,
+    say: &mut dyn FnMut(&str),
+) -> Result<Report> {
     let take = play(what, say)?;
     if let Some(out) = out {
         std::fs::create_dir_all(out)?;
         for (index, (_, said, heard)) in take.tracks.iter().enumerate() {
             write_wav(&out.join(format!("member-{index}-said.wav")), &said.samples)?;
-            write_wav(&out.join(format!("member-{index}-heard.wav")), &heard.samples)?;
+            write_wav(
+                &out.join(format!("member-{index}-heard.wav")),
+                &heard.samples,
+            )?;
         }
     }
     Ok(Report::judge(what, &take))

@@ -138,8 +138,7 @@ impl Circle {
             RouteKind::Relay => Route::Relay(first_address(&entry.file)?),
         };
         let mut secret = *transport.as_bytes();
-        let keypair =
-            Keypair::ed25519_from_bytes(&mut secret).map_err(|_| NodeError::BadInvite)?;
+        let keypair = Keypair::ed25519_from_bytes(&mut secret).map_err(|_| NodeError::BadInvite)?;
         let config = NetworkConfig {
             keypair,
             listen: match route {
@@ -182,8 +181,8 @@ impl Circle {
     /// The next thing that happens to this circle. Cancel-safe.
     pub async fn next(&mut self) -> Happening {
         let due = self.session.next_timeout().map(|at| self.clock + at);
-        let dial = (self.file.route == RouteKind::Direct && self.connected == 0)
-            .then_some(self.next_dial);
+        let dial =
+            (self.file.route == RouteKind::Direct && self.connected == 0).then_some(self.next_dial);
         let wake = due.into_iter().chain(dial).min();
         let sleep = async {
             match wake {

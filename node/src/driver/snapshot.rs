@@ -26,10 +26,7 @@ pub(super) fn minute() -> u64 {
 
 pub(super) fn title(circle: &Circle) -> String {
     let state = circle.session.state();
-    state.map_or_else(
-        || circle.file.title.clone(),
-        |s| s.charter().title.clone(),
-    )
+    state.map_or_else(|| circle.file.title.clone(), |s| s.charter().title.clone())
 }
 
 pub(super) fn farewell(end: &End, title: &str) -> Farewell {
@@ -78,9 +75,7 @@ fn look_at_circle(circle: &Circle, status: &VoiceStatus) -> Place {
     match (&view.stage, door) {
         (Stage::AtDoor, Some(door)) => Place::Door(door),
         (Stage::Knocking, Some(door)) => Place::Waiting(door),
-        (Stage::Inside, Some(door)) => {
-            Place::Circle(Box::new(inside(circle, &view, door, status)))
-        }
+        (Stage::Inside, Some(door)) => Place::Circle(Box::new(inside(circle, &view, door, status))),
         _ => Place::Connecting(Connecting {
             awaiting: match circle.is_connected() {
                 true => "somebody of the circle to answer".into(),

@@ -94,9 +94,9 @@ pub fn check(state: &CircleState, record: &Record) -> Result<(), Refused> {
     let author = record.author();
     let authority = is_authority(state, &author);
     match signer(record.body().kind()) {
-        Signer::Authority | Signer::AuthorityNow => authority
-            .then_some(())
-            .ok_or(Refused::NotAuthority)?,
+        Signer::Authority | Signer::AuthorityNow => {
+            authority.then_some(()).ok_or(Refused::NotAuthority)?
+        }
         Signer::Applicant => {}
         Signer::Member => state
             .member(&author)
@@ -112,11 +112,9 @@ pub fn check(state: &CircleState, record: &Record) -> Result<(), Refused> {
         return Err(Refused::Removed);
     }
     match record.body() {
-        Body::Pledge(pledge) => {
-            (pledge.texts == state.charter().texts)
-                .then_some(())
-                .ok_or(Refused::OtherTexts)
-        }
+        Body::Pledge(pledge) => (pledge.texts == state.charter().texts)
+            .then_some(())
+            .ok_or(Refused::OtherTexts),
         Body::Admission(admission) => check_admission(state, admission),
         Body::Removal(removal) => (removal.subject != state.charter().leader)
             .then_some(())

@@ -298,7 +298,10 @@ impl CircleState {
             }
             if let Body::Admission(admission) = next.body()
                 && !self.joins.contains_key(&admission.join)
-                && !self.applicants.values().any(|a| a.join.id() == admission.join)
+                && !self
+                    .applicants
+                    .values()
+                    .any(|a| a.join.id() == admission.join)
             {
                 return Ok(advanced); // Wait for the join record.
             }
@@ -437,7 +440,11 @@ impl CircleState {
     fn apply_knock(&mut self, record: &Record) -> Result<Applied, Refused> {
         let author = record.author();
         let Body::Join(join) = record.body() else {
-            if self.pledges.get(&author).is_some_and(|p| p.id() == record.id()) {
+            if self
+                .pledges
+                .get(&author)
+                .is_some_and(|p| p.id() == record.id())
+            {
                 return Ok(Applied::Known);
             }
             if self.pledges.len() >= 2 * MAX_APPLICANTS && !self.pledges.contains_key(&author) {

@@ -118,4 +118,3 @@ fn check_bounds(payload: &Payload, size: usize) -> Result<(), RecordError> {
     }
     bodies::validate(&payload.body)
 }
-

@@ -36,9 +36,7 @@ impl Epochs {
         self.current.as_ref().map_or(0, |k| k.number)
     }
     pub fn channel(&self, topic: &Topic) -> Option<&Channel> {
-        self.both()
-            .map(|k| &k.channel)
-            .find(|c| c.topic == *topic)
+        self.both().map(|k| &k.channel).find(|c| c.topic == *topic)
     }
     pub fn topics(&self) -> impl Iterator<Item = Topic> {
         let topics: Vec<_> = self.both().map(|k| k.channel.topic).collect();

@@ -156,9 +156,7 @@ impl Session {
                 self.auto_turns = on;
                 Ok(())
             }
-            Act::Sign { .. } | Act::RaiseHand | Act::Pass | Act::Leave => {
-                Err(SessionError::NotNow)
-            }
+            Act::Sign { .. } | Act::RaiseHand | Act::Pass | Act::Leave => Err(SessionError::NotNow),
         }
     }
 
@@ -286,9 +284,12 @@ impl Session {
     }
 
     fn epoch_is_due(&self, changes: &[Change]) -> bool {
-        changes
-            .iter()
-            .any(|c| matches!(c, Change::Admitted(_) | Change::Removed(_) | Change::Left(_)))
+        changes.iter().any(|c| {
+            matches!(
+                c,
+                Change::Admitted(_) | Change::Removed(_) | Change::Left(_)
+            )
+        })
     }
 
     fn append(
@@ -365,5 +366,4 @@ impl Session {
         self.stored = self.state.as_ref().map(|s| s.head().0);
         self.persist(records, then)
     }
-
 }

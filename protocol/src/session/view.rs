@@ -99,7 +99,10 @@ impl Session {
             members: self.member_views(now),
             applicants: state
                 .into_iter()
-                .flat_map(|s| s.applicants().map(|(k, a)| (*k, a.name.clone(), s.refusals(k))))
+                .flat_map(|s| {
+                    s.applicants()
+                        .map(|(k, a)| (*k, a.name.clone(), s.refusals(k)))
+                })
                 .collect(),
             turn: self.turn_view(now),
             queue: state.into_iter().flat_map(|s| s.floor().queue()).collect(),

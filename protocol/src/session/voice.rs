@@ -64,7 +64,8 @@ impl VoiceState {
         self.handed_out.remove(member);
     }
     pub fn forget_old(&mut self, now: Duration) {
-        self.held.retain(|_, held| held.until.is_none_or(|t| now < t));
+        self.held
+            .retain(|_, held| held.until.is_none_or(|t| now < t));
     }
     pub fn forget_everything(&mut self) {
         self.held.clear();
@@ -165,10 +166,8 @@ impl Session {
         let Some(key) = ReceiveKey::new(&secret) else {
             return;
         };
-        self.voice
-            .install(now.at, handout.from, secret.key_id, key);
-        self.timers
-            .set(Timer::OldVoiceKeys, now.at + OLD_KEY_FOR);
+        self.voice.install(now.at, handout.from, secret.key_id, key);
+        self.timers.set(Timer::OldVoiceKeys, now.at + OLD_KEY_FOR);
         let early = std::mem::take(&mut self.voice.early);
         for (id, packet) in early {
             match id == secret.key_id {

@@ -39,7 +39,9 @@ struct Args {
 }
 
 fn parse_loss(text: &str) -> Result<f64, String> {
-    let loss: f64 = text.parse().map_err(|_| "a fraction such as 0.1".to_owned())?;
+    let loss: f64 = text
+        .parse()
+        .map_err(|_| "a fraction such as 0.1".to_owned())?;
     (0.0..=0.9)
         .contains(&loss)
         .then_some(loss)
@@ -73,7 +75,10 @@ fn run(args: &Args) -> Result<bool> {
         loss: args.loss,
         seed: args.seed,
     };
-    println!("A circle in a box: {} people, {} seconds.", args.members, args.seconds);
+    println!(
+        "A circle in a box: {} people, {} seconds.",
+        args.members, args.seconds
+    );
     let report = play_and_judge(&play, args.out.as_deref(), &mut |line| println!("{line}"))?;
     println!("{}", report.summary());
     if let Some(path) = &args.report {

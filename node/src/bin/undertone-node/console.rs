@@ -103,10 +103,15 @@ impl Screen {
                 Place::Connecting(connecting) => println!("Waiting for {} …", connecting.awaiting),
                 Place::Door(door) => self.show_door(door),
                 Place::Waiting(_) => {
-                    println!("You signed the pledge and knocked. The leader decides; nobody hears you yet.");
+                    println!(
+                        "You signed the pledge and knocked. The leader decides; nobody hears you yet."
+                    );
                 }
                 Place::Circle(circle) => {
-                    println!("You are in \"{}\". Type help for what you can do.", circle.door.title);
+                    println!(
+                        "You are in \"{}\". Type help for what you can do.",
+                        circle.door.title
+                    );
                     println!("invite: {}", circle.invite);
                 }
                 Place::Lobby | Place::Farewell(_) => {}
@@ -135,7 +140,11 @@ impl Screen {
     }
 
     fn show_circle(&mut self, circle: &Circle) {
-        let now: Vec<_> = circle.members.iter().map(|m| (m.key, m.name.clone())).collect();
+        let now: Vec<_> = circle
+            .members
+            .iter()
+            .map(|m| (m.key, m.name.clone()))
+            .collect();
         for (key, name) in &now {
             if !self.members.iter().any(|(k, _)| k == key) {
                 println!("+ {name} is here");
@@ -257,7 +266,9 @@ fn the_one(all: Vec<(PublicKey, &str)>, name: &str) -> Option<PublicKey> {
     let pick = |fits: &dyn Fn(&str) -> bool| {
         let mut found = all.iter().filter(|(_, n)| fits(n));
         let first = found.next();
-        first.filter(|_| found.next().is_none()).map(|(key, _)| *key)
+        first
+            .filter(|_| found.next().is_none())
+            .map(|(key, _)| *key)
     };
     let found = pick(&exact).or_else(|| pick(&begins).filter(|_| !name.is_empty()));
     if found.is_none() {
@@ -291,7 +302,9 @@ fn show_log(circle: &Circle) {
     for entry in &circle.log {
         match &entry.act {
             LogAct::Admitted { name } => println!("  {name} was let in"),
-            LogAct::Removed { name, clause, .. } => println!("  {name} was removed (clause {clause})"),
+            LogAct::Removed { name, clause, .. } => {
+                println!("  {name} was removed (clause {clause})")
+            }
         }
     }
 }
@@ -322,7 +335,9 @@ fn say_farewell(farewell: &Farewell) -> ExitCode {
             ExitCode::from(1)
         }
         Farewell::NobodyThere => {
-            println!("Nobody answered. The circle may be over, or not have begun; the invite may be an old one.");
+            println!(
+                "Nobody answered. The circle may be over, or not have begun; the invite may be an old one."
+            );
             ExitCode::from(1)
         }
     }

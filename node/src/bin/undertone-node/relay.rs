@@ -40,7 +40,9 @@ async fn serve(identity: Keypair, listen: Vec<SocketAddr>) -> Result<()> {
     for address in &relay.addresses {
         println!("  {address}");
     }
-    println!("It sees internet addresses and sealed packets; neither what is said nor who speaks. Ctrl-C ends it.");
+    println!(
+        "It sees internet addresses and sealed packets; neither what is said nor who speaks. Ctrl-C ends it."
+    );
     let mut report = tokio::time::interval(REPORT_EVERY);
     report.tick().await;
     let mut shutdown = std::pin::pin!(shutdown_requested());
@@ -79,7 +81,9 @@ fn load_or_make(path: &Path) -> Result<Keypair> {
     match fs::read(path) {
         Ok(bytes) => {
             let Ok(mut seed) = <[u8; 32]>::try_from(bytes) else {
-                bail!("is damaged: it should hold 32 bytes. Restore it from a copy, or move it away to begin anew");
+                bail!(
+                    "is damaged: it should hold 32 bytes. Restore it from a copy, or move it away to begin anew"
+                );
             };
             Ok(Keypair::ed25519_from_bytes(&mut seed)?)
         }

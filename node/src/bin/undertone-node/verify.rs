@@ -42,7 +42,9 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
             Err(_) => expected.trim().to_lowercase(),
         };
         if own != expected {
-            println!("NOT FOR THIS CIRCLE: the pledge is genuine, but it was signed for another circle.");
+            println!(
+                "NOT FOR THIS CIRCLE: the pledge is genuine, but it was signed for another circle."
+            );
             println!("  signed for  {own}");
             println!("  expected    {expected}");
             return ExitCode::from(1);
@@ -54,7 +56,9 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
 
 fn explain(pledge: &Record) {
     let payload = pledge.payload();
-    println!("GENUINE: this pledge was signed by the pseudonym below and has not been changed since.");
+    println!(
+        "GENUINE: this pledge was signed by the pseudonym below and has not been changed since."
+    );
     println!();
     println!("  circle     {}", payload.circle.to_hex());
     println!("  pseudonym  {}", pledge.author().to_hex());
@@ -66,7 +70,9 @@ fn explain(pledge: &Record) {
             "  texts      {}",
             match same {
                 true => format!("version {}, the same as in this program", texts::VERSION),
-                false => "another version than this program's; the marks below may read differently".into(),
+                false =>
+                    "another version than this program's; the marks below may read differently"
+                        .into(),
             }
         );
         println!();
@@ -88,7 +94,11 @@ fn date(minutes: u64) -> String {
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year + era * 400 + i64::from(month <= 2);
     let (hour, minute) = (minutes / 60 % 24, minutes % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
