@@ -16,7 +16,10 @@ use super::{AudioError, AudioHost, Direction, OpenDevice, monotonic};
 /// How often a device is asked whether it is well.
 const WATCH: Duration = Duration::from_millis(100);
 /// Silent callbacks for this long mean that a device stopped working; Bluetooth gives no other sign.
-pub(crate) const STALLED: Duration = Duration::from_millis(1_500);
+const STALLED: Duration = Duration::from_millis(1_500);
+/// A device that was just opened may take this long to run steadily: an idle PulseAudio sink first plays the
+/// two seconds of silence it has prepared.
+pub(crate) const WARM_UP: Duration = Duration::from_secs(3);
 /// Time between attempts to open.
 const RETRY: Duration = Duration::from_secs(2);
 /// What the resamplers serve.
@@ -36,7 +39,7 @@ impl Kept {
             .filter(AudioError::is_fatal)
             .or_else(|| {
                 let alive = self.meter.touched().unwrap_or(self.opened);
-                let silent = monotonic().saturating_sub(alive.max(self.opened));
+                let silent = monotonic().saturating_sub(alive.max(self.opened + WARM_UP - STALLED));
                 (silent > STALLED).then_some(AudioError::Stalled(direction))
             })
     }

@@ -2,8 +2,7 @@
 //! other systems their own.
 //!
 //! Buffer sizes are those that were measured: 10 ms on PulseAudio, whose default would hold two seconds and
-//! where 5 ms starve, or stall for good at 44.1 kHz, on a busy machine; 1024 samples on ALSA, where less ends in
-//! a storm of underruns.
+//! where 5 ms starve on a busy machine; 1024 samples on ALSA, where less ends in a storm of underruns.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -15,6 +14,7 @@ use cpal::{
     BufferSize, ErrorKind, FromSample, SampleFormat, SizedSample, StreamConfig, SupportedBufferSize,
 };
 
+use super::keeper::WARM_UP;
 use super::memory::missing;
 use super::ring::{CaptureSink, Meter, PlaybackSource};
 use super::shared::lock;
@@ -355,6 +355,7 @@ struct Running {
     health: Arc<Health>,
     /// Frames in a buffer; none where the system chose.
     buffer: Option<u32>,
+    began: Duration,
     /// When its pace was last measured, and what had passed by then.
     measured: Duration,
     passed: u64,
@@ -377,6 +378,7 @@ impl SystemDevice {
                 BufferSize::Fixed(frames) => Some(frames),
                 BufferSize::Default => None,
             },
+            began: now,
             measured: now,
             passed: self.end.meter().passed(),
             slow: 0,
@@ -389,6 +391,9 @@ impl SystemDevice {
     fn keep_pace(&self) -> Result<(), cpal::Error> {
         let mut running = lock(&self.running);
         let now = monotonic();
+        if now < running.began + WARM_UP {
+            (running.measured, running.passed) = (now, self.end.meter().passed());
+        }
         let elapsed = now.saturating_sub(running.measured);
         if elapsed < PACE {
             return Ok(());
