@@ -210,8 +210,8 @@ fn bursts() -> impl FnMut(&mut [f32]) + Send {
     let (mut speech, mut at) = (Speech::new(120.0), 0_u64);
     move |out| {
         let second = at / RATE_HZ as u64;
-        if second % 2 == 0 {
-            if at % RATE_HZ as u64 == 0 {
+        if second.is_multiple_of(2) {
+            if at.is_multiple_of(RATE_HZ as u64) {
                 speech = Speech::new(120.0);
             }
             speech.fill(out);

@@ -426,7 +426,7 @@ mod tests {
             (3, [0.25, -0.5].as_slice())
         );
         assert_eq!(reader.burst(), 2);
-        writer.write(&vec![0_i16; 2 * 6_000], |s| f32::from(s));
+        writer.write(&vec![0_i16; 2 * 6_000], f32::from);
         assert_eq!(sink.meter.missed(), 1_200);
         assert_eq!(sink.meter.zeros(), 4_800, "only what was kept is looked at");
     }
