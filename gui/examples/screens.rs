@@ -33,14 +33,17 @@ impl Studio {
                 if !file.contains(&self.only) {
                     continue;
                 }
+                // A large text is a small window, enlarged.
+                let scale = f32::from(self.percent) / 100.0;
                 let node = FakeNode::showing(snapshot.clone());
                 let mut window = Harness::builder()
-                    .with_size(vec2(width, height))
+                    .with_size(vec2(width, height) / scale)
+                    .with_pixels_per_point(scale)
                     .with_max_steps(30)
                     .wgpu()
                     .build_eframe(|cc| {
                         let mut app = App::new(&cc.egui_ctx, node, None);
-                        app.set_appearance(preference, self.percent, true);
+                        app.set_appearance(preference, 100, true);
                         app
                     });
                 window.run_steps(3);

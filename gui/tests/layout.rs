@@ -10,6 +10,7 @@ use egui::accesskit::Role;
 use egui::{Key, Modifiers, Rect};
 use egui_kittest::kittest::{NodeT, Queryable};
 use undertone_node::api::{Place, Snapshot};
+use undertone_protocol::texts;
 
 const CONTROLS: [Role; 6] = [
     Role::Button,
@@ -27,6 +28,62 @@ fn screens() -> Vec<(&'static str, Snapshot)> {
     screens
 }
 
+/// Screens one walks to, with the way there from a fresh window on this snapshot.
+fn walks() -> Vec<(&'static str, Snapshot, Vec<&'static str>)> {
+    let begin = "I am 18 or older, let's begin";
+    let door = samples::at(Place::Door(samples::door()));
+    let mut pages = vec!["Read on"];
+    let tick = |pages: &mut Vec<&'static str>, clauses: &[texts::ClauseText]| {
+        pages.extend(clauses.iter().map(|c| c.full));
+    };
+    let screening = pages.clone();
+    tick(&mut pages, &texts::SCREENING);
+    tick(&mut pages, &[texts::ADULT]);
+    pages.push("Go on");
+    let pledge = pages.clone();
+    tick(&mut pages, &texts::PLEDGE);
+    pages.push("Go on");
+    let mut unwell = samples::newcomer();
+    unwell.sound.problem = Some("No microphone was found on this computer.".to_owned());
+    unwell.sound.checking = true;
+    vec![
+        ("name", samples::newcomer(), vec![begin]),
+        ("voice", samples::newcomer(), vec![begin, "Keep this name"]),
+        ("voice in trouble", unwell, vec![begin, "Keep this name"]),
+        ("start", samples::at(Place::Lobby), vec!["Start a circle"]),
+        (
+            "start by relay",
+            samples::at(Place::Lobby),
+            vec!["Start a circle", "Through a community relay"],
+        ),
+        ("screening", door.clone(), screening),
+        ("pledge", door.clone(), pledge),
+        ("terms", door, pages),
+        (
+            "removal",
+            samples::inside(samples::led(7)),
+            vec!["Slow River, speaking, two minutes left"],
+        ),
+    ]
+}
+
+/// A window of this size, walked through these controls.
+fn walked(snapshot: Snapshot, path: &[&str], width: f32, height: f32) -> Window {
+    let node = FakeNode::showing(snapshot);
+    let mut window = window(&node, width, height, None);
+    for label in path {
+        let there: Vec<_> = window.query_all_by_label(label).collect();
+        let control = there
+            .iter()
+            .find(|n| CONTROLS.contains(&n.accesskit_node().role()));
+        control
+            .unwrap_or_else(|| panic!("there is no “{label}”"))
+            .click_accesskit();
+        window.run_ok();
+    }
+    window
+}
+
 fn controls(window: &Window) -> Vec<(String, Rect)> {
     window
         .root()
@@ -41,17 +98,23 @@ fn controls(window: &Window) -> Vec<(String, Rect)> {
         .collect()
 }
 
+fn all_named(name: &str, window: &Window) {
+    for (label, rect) in controls(window) {
+        assert!(
+            !label.trim().is_empty(),
+            "{name}: something at {rect:?} has no name"
+        );
+    }
+}
+
 #[test]
 fn every_control_has_a_name_for_screen_readers() {
     for (name, snapshot) in screens() {
         let node = FakeNode::showing(snapshot);
-        let window = window(&node, 1920.0, 1080.0, None);
-        for (label, rect) in controls(&window) {
-            assert!(
-                !label.trim().is_empty(),
-                "{name}: something at {rect:?} has no name"
-            );
-        }
+        all_named(name, &window(&node, 1920.0, 1080.0, None));
+    }
+    for (name, snapshot, path) in walks() {
+        all_named(name, &walked(snapshot, &path, 1920.0, 1080.0));
     }
 }
 
@@ -64,6 +127,10 @@ fn no_control_is_cut_off_or_covered_at_any_text_size() {
             let node = FakeNode::showing(samples::newcomer());
             let mut window = window(&node, across, down, None);
             check(&format!("welcome at {percent} %"), &window, across, down);
+            for (name, snapshot, path) in walks() {
+                let name = format!("{name} {width}×{height} at {percent} %");
+                check(&name, &walked(snapshot, &path, across, down), across, down);
+            }
             for (name, snapshot) in screens() {
                 node.show(snapshot);
                 window.run_ok();

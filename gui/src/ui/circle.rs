@@ -1,15 +1,15 @@
-//! Inside: the ring, whose turn it is, and the bar that is always in the same place.
+//! Inside: the ring, whose turn it is, and what stands at the side.
 
 use egui::accesskit::Live;
-use egui::{Id, Key, Margin, Rect, Ui, UiBuilder, pos2, vec2};
-use undertone_node::api::{Circle, Command, Connection, Heard, Member, PublicKey, Role};
+use egui::{Id, Key, Margin, Rect, Ui, UiBuilder, vec2};
+use undertone_node::api::{Circle, Connection, Member, PublicKey, Role};
 
 use super::shell::remembered;
-use super::{Screen, leader, member};
+use super::{Screen, controls, leader, member};
 use crate::text::{CircleWords, MemberFacts};
 use crate::theme::{Palette, space};
 use crate::widgets::ring::{self, Middle, Seat, Speaker};
-use crate::widgets::{Emblem, Icon, Press, prose};
+use crate::widgets::{Emblem, Icon, prose};
 
 /// Width of the panel at the side.
 const SIDE: f32 = 292.0;
@@ -75,7 +75,7 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle) {
         });
     }
     let drawn = ui.scope_builder(UiBuilder::new().id_salt("controls").max_rect(below), |ui| {
-        controls(ui, screen, circle, below, narrow && circle.leading);
+        controls::show(ui, screen, circle, below, narrow && circle.leading);
     });
     bar_height.store(ui, drawn.response.rect.height());
 }
@@ -222,186 +222,4 @@ fn middle(words: &CircleWords, circle: &Circle) -> Middle {
         },
         remark: (words.time_left)(turn.left),
     }
-}
-
-fn name_of<'a>(words: &CircleWords, circle: &'a Circle, key: PublicKey) -> &'a str {
-    if key == circle.me {
-        return words.you;
-    }
-    circle
-        .members
-        .iter()
-        .find(|m| m.key == key)
-        .map_or("…", |m| m.name.as_str())
-}
-
-fn controls(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, room: Rect, with_side: bool) {
-    let p = Palette::of(ui);
-    ui.painter().rect_filled(room, 0.0, p.surface);
-    ui.painter()
-        .hline(room.x_range(), room.top(), egui::Stroke::new(1.0, p.line));
-    let inner = room.shrink2(vec2(space::M, 10.0));
-    ui.scope_builder(UiBuilder::new().max_rect(inner), |ui| {
-        ui.spacing_mut().item_spacing.y = space::S;
-        said(ui, &screen.words.circle, circle);
-        buttons(ui, screen, circle, with_side);
-    });
-    ui.add_space(10.0);
-}
-
-/// Whether one is heard, and who is next: two lines in words.
-fn said(ui: &mut Ui, words: &CircleWords, circle: &Circle) {
-    let p = Palette::of(ui);
-    let holder = circle
-        .turn
-        .as_ref()
-        .map(|turn| name_of(words, circle, turn.holder));
-    let my_turn = circle
-        .turn
-        .as_ref()
-        .is_some_and(|turn| turn.holder == circle.me);
-    let heard = if my_turn && circle.heard == Heard::Muted {
-        words.heard_leader_muted.to_owned()
-    } else {
-        (words.heard)(circle.heard, holder)
-    };
-    let (icon, ink) = match circle.heard {
-        Heard::Yes => (Icon::Mic, p.accent),
-        Heard::NoVoice => (Icon::MicOff, p.danger),
-        Heard::Muted | Heard::NotYourTurn => (Icon::Ear, p.ink_soft),
-    };
-    let queue = if circle.queue.is_empty() {
-        words.queue_empty.to_owned()
-    } else {
-        let names: Vec<&str> = circle
-            .queue
-            .iter()
-            .map(|key| name_of(words, circle, *key))
-            .collect();
-        format!("{}: {}", words.queue, names.join(", "))
-    };
-    let roomy = ui.available_width() > 720.0;
-    if roomy {
-        egui::Sides::new()
-            .height(22.0)
-            .shrink_right()
-            .truncate()
-            .show(
-                ui,
-                |ui| status(ui, icon, ink, &heard),
-                |ui| {
-                    prose::small(ui, &queue);
-                },
-            );
-    } else {
-        status(ui, icon, ink, &heard);
-        prose::small(ui, &queue);
-    }
-}
-
-fn status(ui: &mut Ui, icon: Icon, ink: egui::Color32, heard: &str) {
-    ui.horizontal_top(|ui| {
-        let (rect, _) = ui.allocate_exact_size(vec2(18.0, 20.0), egui::Sense::hover());
-        icon.paint(ui.painter(), rect, ink);
-        let line = prose::strong(ui, heard);
-        prose::announce(&line, Live::Polite);
-    });
-}
-
-/// Microphone, share and pass in the middle, leave at the right: always the same place.
-fn buttons(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, with_side: bool) {
-    let words = &screen.words.circle;
-    let lead = &screen.words.leader;
-    let in_line = circle.queue.contains(&circle.me);
-    let my_turn = circle
-        .turn
-        .as_ref()
-        .is_some_and(|turn| turn.holder == circle.me);
-
-    let slots = if with_side { 5.0 } else { 4.0 };
-    let row = ui.available_rect_before_wrap();
-    let width = ((row.width() - (slots - 1.0) * space::S) / slots).clamp(60.0, 132.0);
-    let step = width + space::S;
-    let leave_at = row.right() - width;
-    let group = step * (slots - 1.0) - space::S;
-    let start = (row.center().x - group / 2.0)
-        .min(leave_at - group - space::S)
-        .max(row.left());
-    let top = row.top();
-
-    let mut slot = 0.0;
-    let mut lowest = top;
-    let mut put = |ui: &mut Ui, left: f32, enabled: bool, press: Press<'_>| {
-        let at = Rect::from_min_size(pos2(left, top), vec2(width, 64.0));
-        let inner = ui.scope_builder(UiBuilder::new().max_rect(at), |ui| {
-            ui.add_enabled(enabled, press.stacked().min_width(width))
-        });
-        lowest = lowest.max(inner.response.rect.bottom());
-        inner.inner
-    };
-    let mut next = || {
-        let left = start + slot * step;
-        slot += 1.0;
-        left
-    };
-
-    let (mic, mic_name, icon) = if circle.muted {
-        (words.open_mic, words.mic_is_closed, Icon::MicOff)
-    } else {
-        (words.close_mic, words.mic_is_open, Icon::Mic)
-    };
-    let mic = Press::secondary(mic)
-        .icon(icon)
-        .on(!circle.muted)
-        .name(mic_name);
-    if put(ui, next(), true, mic).clicked() {
-        screen.send(Command::SetMuted(!circle.muted));
-    }
-
-    let share = if in_line {
-        Press::secondary(words.hand_is_up).icon(Icon::Hand).on(true)
-    } else {
-        Press::secondary(words.share).icon(Icon::Hand).on(false)
-    };
-    if put(ui, next(), !my_turn, share).clicked() {
-        screen.send(if in_line {
-            Command::Pass
-        } else {
-            Command::RaiseHand
-        });
-    }
-
-    let pass = Press::secondary(words.pass)
-        .icon(Icon::Pass)
-        .name(words.pass_name);
-    if put(ui, next(), in_line || my_turn, pass).clicked() {
-        screen.send(Command::Pass);
-    }
-
-    if with_side {
-        let open = screen.view.side_open || screen.view.selected.is_some();
-        let label = if open { lead.ring } else { lead.panel };
-        let waiting = circle.applicants.len();
-        let label = if waiting > 0 && !open {
-            format!("{label} ({waiting})")
-        } else {
-            label.to_owned()
-        };
-        let icon = if open { Icon::Circle } else { Icon::Lantern };
-        if put(ui, next(), true, Press::secondary(&label).icon(icon)).clicked() {
-            screen.view.side_open = !open;
-            screen.view.selected = None;
-        }
-    }
-
-    let leave = Press::danger(words.leave)
-        .icon(Icon::Leave)
-        .name(words.leave_name);
-    if put(ui, leave_at, true, leave).clicked() {
-        screen.send(Command::Leave);
-    }
-    ui.allocate_rect(
-        Rect::from_min_max(row.left_top(), pos2(row.right(), lowest)),
-        egui::Sense::hover(),
-    );
 }

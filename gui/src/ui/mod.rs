@@ -3,6 +3,7 @@
 mod appearance;
 mod circle;
 mod connecting;
+mod controls;
 mod door;
 mod farewell;
 mod home;

@@ -46,7 +46,7 @@ fn top_bar(ui: &mut Ui, bar: Rect, screen: &mut Screen<'_>) {
     match &screen.snapshot.place {
         Place::Circle(circle) => {
             let (door, about) = (&circle.door, &screen.words.circle);
-            let topic = if door.practice {
+            let topic = if door.practice && door.topic != about.practice {
                 format!("{} · {}", about.practice, door.topic)
             } else {
                 door.topic.clone()
@@ -84,7 +84,8 @@ fn top_bar(ui: &mut Ui, bar: Rect, screen: &mut Screen<'_>) {
             let exit = Press::secondary(words.quick_exit)
                 .icon(Icon::Exit)
                 .keys(words.quick_exit_keys)
-                .small();
+                .small()
+                .one_line();
             if ui.add(exit).on_hover_text(words.quick_exit_hint).clicked() {
                 screen.quick_exit = true;
             }
@@ -221,7 +222,10 @@ fn show_foot(ui: &mut Ui, below: Rect, width: f32, foot: &Foot<'_>) -> Option<Fo
         ui.set_width(width + hang);
         ui.add_space(space::S);
         if let (false, Some(hint)) = (roomy, &foot.hint) {
-            hint_line(ui, hint);
+            ui.horizontal(|ui| {
+                ui.add_space(hang);
+                hint_line(ui, hint);
+            });
         }
         Sides::new().shrink_left().height(TARGET).show(
             ui,

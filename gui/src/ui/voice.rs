@@ -173,13 +173,10 @@ fn characters(ui: &mut Ui, words: &VoiceWords, sound: &Sound, commands: &mut Vec
             }
         }
     });
-    ui.horizontal_wrapped(|ui| {
-        if ui
-            .add(Press::secondary(words.new_setting).icon(Icon::Again))
-            .clicked()
-        {
-            commands.push(Command::RerollVoice);
-        }
-        prose::small(ui, words.new_setting_remark);
-    });
+    gap(ui, space::XS);
+    let again = Press::secondary(words.new_setting).icon(Icon::Again);
+    if ui.add(again).clicked() {
+        commands.push(Command::RerollVoice);
+    }
+    prose::small(ui, words.new_setting_remark);
 }

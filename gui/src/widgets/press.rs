@@ -1,8 +1,9 @@
 //! Buttons.
 
+use egui::text::LayoutJob;
 use egui::{
-    Color32, CornerRadius, Rect, Response, Sense, Stroke, StrokeKind, Ui, Widget, WidgetInfo,
-    WidgetType, pos2, vec2,
+    Align, Color32, CornerRadius, Rect, Response, Sense, Stroke, StrokeKind, Ui, Widget,
+    WidgetInfo, WidgetType, pos2, vec2,
 };
 
 use super::icon::Icon;
@@ -32,6 +33,7 @@ pub(crate) struct Press<'a> {
     stacked: bool,
     small: bool,
     left_aligned: bool,
+    one_line: bool,
     min_width: f32,
     /// `Some` makes it a switch that is on or off.
     on: Option<bool>,
@@ -48,6 +50,7 @@ impl<'a> Press<'a> {
             stacked: false,
             small: false,
             left_aligned: false,
+            one_line: false,
             min_width: 0.0,
             on: None,
             keys: None,
@@ -94,6 +97,11 @@ impl<'a> Press<'a> {
     /// The label at the left end, for lists.
     pub(crate) fn left(mut self) -> Self {
         self.left_aligned = true;
+        self
+    }
+    /// Never broken into lines, where the bar around it makes room.
+    pub(crate) fn one_line(mut self) -> Self {
+        self.one_line = true;
         self
     }
     /// At least this wide.
@@ -210,10 +218,16 @@ impl Widget for Press<'_> {
         });
         let keys_width = keys.as_ref().map_or(0.0, |k| k.size().x + space::S);
 
-        let room = (ui.available_width() - 2.0 * padding.x - beside - keys_width).max(40.0);
-        let label = ui
-            .painter()
-            .layout(self.label.to_owned(), font, Color32::PLACEHOLDER, room);
+        let room = if self.one_line {
+            f32::INFINITY
+        } else {
+            (ui.available_width() - 2.0 * padding.x - beside - keys_width).max(40.0)
+        };
+        let mut job = LayoutJob::simple(self.label.to_owned(), font, Color32::PLACEHOLDER, room);
+        if self.stacked {
+            job.halign = Align::Center;
+        }
+        let label = ui.painter().layout_job(job);
         let mut size = label.size() + vec2(beside + keys_width, 0.0);
         if self.stacked && self.icon.is_some() {
             size = vec2(size.x.max(icon_side), size.y + icon_side + space::XS);
@@ -254,8 +268,8 @@ impl Widget for Press<'_> {
                 icon.paint(ui.painter(), square, look.ink);
                 text_top += icon_side + space::XS;
             }
-            let left = rect.center().x - label.size().x / 2.0;
-            ui.painter().galley(pos2(left, text_top), label, look.ink);
+            ui.painter()
+                .galley(pos2(rect.center().x, text_top), label, look.ink);
             return response;
         }
 

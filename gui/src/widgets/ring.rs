@@ -134,10 +134,10 @@ fn list(ui: &mut Ui, room: Rect, name: &str, seats: &[Seat], middle: &Middle) ->
                 ui.set_width(ui.available_width() - space::S);
                 as_group(ui, name);
                 ui.spacing_mut().item_spacing.y = space::XS;
-                super::prose::strong(ui, &middle.headline);
-                if !middle.remark.is_empty() {
+                ui.horizontal_wrapped(|ui| {
+                    super::prose::strong(ui, &middle.headline);
                     super::prose::small(ui, &middle.remark);
-                }
+                });
                 for (index, person) in seats.iter().enumerate() {
                     let (rect, response) =
                         ui.allocate_exact_size(vec2(ui.available_width(), 52.0), Sense::click());
@@ -221,27 +221,21 @@ fn paint_seat(ui: &Ui, person: &Seat, cell: Rect, emblem: f32, ground: Color32) 
         type_scale::small_strong()
     };
     let width = cell.width() - 6.0;
-    let name = one_line(ui.painter(), &person.name, font, p.ink, width);
-    let top = cell.top() + emblem + 3.0;
-    // The line people sit along does not run through their names.
-    let label = Rect::from_min_max(
-        pos2(cell.left() + 2.0, top - 1.0),
-        cell.right_bottom() - vec2(2.0, 2.0),
-    );
-    ui.painter()
-        .rect_filled(label, CornerRadius::same(4), ground);
-    ui.painter().galley(
-        pos2(cell.center().x - name.size().x / 2.0, top),
-        name,
-        p.ink,
-    );
-    let ink = if person.speaking { p.ink } else { p.ink_soft };
-    let marks = one_line(ui.painter(), &person.marks, type_scale::small(), ink, width);
-    ui.painter().galley(
-        pos2(cell.center().x - marks.size().x / 2.0, top + 18.0),
-        marks,
-        ink,
-    );
+    let quiet = if person.speaking { p.ink } else { p.ink_soft };
+    let mut top = cell.top() + emblem + 3.0;
+    for (text, font, ink) in [
+        (&person.name, font, p.ink),
+        (&person.marks, type_scale::small(), quiet),
+    ] {
+        let line = one_line(ui.painter(), text, font, ink, width);
+        let at = pos2(cell.center().x - line.size().x / 2.0, top);
+        // The line people sit along does not run through their names.
+        let behind = Rect::from_min_size(at, line.size()).expand2(vec2(4.0, 0.0));
+        ui.painter()
+            .rect_filled(behind, CornerRadius::same(4), ground);
+        ui.painter().galley(at, line, ink);
+        top += 18.0;
+    }
 }
 
 /// Emblem, halo and badges.
