@@ -104,8 +104,9 @@ pub(crate) fn lengthen(
     p + FRAME_SAMPLES
 }
 
-/// Length of the period a splice takes out or puts in, in samples.
+#[cfg(test)]
 impl Splice {
+    /// Length that the splice takes out or puts in, in samples.
     pub(crate) fn samples(self) -> usize {
         self.period
     }

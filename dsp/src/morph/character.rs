@@ -81,7 +81,7 @@ const TRACT: f32 = 0.18;
 const PIVOT: f32 = 0.22;
 const SINUSOID: f32 = 0.09;
 const COSINE_DB: f32 = 4.5;
-const CONTRAST: f32 = 0.25;
+const CONTRAST: (f32, f32) = (0.95, 1.35);
 /// A draw with less than this much warp (1 is the edge of the range) is too near "unchanged".
 const LEAST_WARP: f32 = 0.3;
 
@@ -132,7 +132,7 @@ impl PseudoVoice {
                     rng.between(0.0, std::f32::consts::TAU),
                 )
             }),
-            contrast: rng.between(1.0 - CONTRAST, 1.0 + CONTRAST),
+            contrast: rng.between(CONTRAST.0, CONTRAST.1),
             tilt_db: rng.between(tilt.0, tilt.1),
             cosines_db: std::array::from_fn(|_| rng.between(-COSINE_DB, COSINE_DB)),
             drift: (

@@ -21,8 +21,10 @@ const BINS: usize = FFT / 2 + 1;
 const WINDOW: usize = 400;
 /// Samples of the window after its peak: the look-ahead of the analysis.
 pub(super) const AHEAD: usize = 80;
-/// 40 Hz lag window and white-noise correction keep poles off the unit circle.
-const LAG_WINDOW_HZ: f64 = 40.0;
+/// The lag window is wide enough that the envelope does not follow single harmonics of a high voice, which
+/// would stay where they were while the pitch moves; with the white-noise correction it keeps poles off the
+/// unit circle.
+const LAG_WINDOW_HZ: f64 = 150.0;
 const WHITE_NOISE: f64 = 1e-4;
 const SILENCE_ENERGY: f64 = 1e-7;
 const MAX_REFLECTION: f64 = 0.995;

@@ -19,6 +19,8 @@ pub(super) struct Active {
     pub(super) is_active: bool,
     /// Speech to learn from.
     pub(super) is_speech: bool,
+    /// Level against the loudest lately, dB.
+    pub(super) level_db: f32,
 }
 
 /// Tells speech from background by level over a running minimum.
@@ -56,6 +58,7 @@ impl Activity {
         Active {
             is_active: self.hangover > 0,
             is_speech: is_loud && db > self.peak_db - BELOW_PEAK_DB,
+            level_db: db - self.peak_db,
         }
     }
 }

@@ -8,8 +8,9 @@ const MOST_SHIFT: f32 = 1.0;
 /// Voiced hops after which the mean is trusted, and those it remembers at most (30 s).
 const SETTLING_HOPS: f32 = 40.0;
 const MEMORY_HOPS: f32 = 6_000.0;
-/// The target glides at most this fast once it has been heard, octaves a hop.
-const GLIDE: f32 = 0.0004;
+/// Once heard, the target and the mean in force glide at most this fast, octaves a hop (0.6 semitones a
+/// second of voice): slower than any tune, so that they do not bend it.
+const GLIDE: f32 = 0.000_25;
 /// Output pitch stays within these, hertz.
 const LOWEST_HZ: f32 = 60.0;
 const HIGHEST_HZ: f32 = 600.0;
@@ -18,6 +19,8 @@ pub(super) struct Melody {
     range_log2: (f32, f32),
     place: f32,
     swing: f32,
+    /// Mean of all that was heard, and the mean in force, which follows it slowly.
+    heard_mean_log2: f32,
     mean_log2: f32,
     heard_hops: f32,
     target_log2: Option<f32>,
@@ -31,6 +34,7 @@ impl Melody {
             range_log2: (voice.pitch_range_hz.0.log2(), voice.pitch_range_hz.1.log2()),
             place: voice.pitch_place,
             swing: voice.pitch_swing,
+            heard_mean_log2: 150.0_f32.log2(),
             mean_log2: 150.0_f32.log2(),
             heard_hops: 0.0,
             target_log2: None,
@@ -43,14 +47,18 @@ impl Melody {
         let log2 = hz.log2();
         // The first hops are the prior: the very first syllable is already moved to the target.
         self.heard_hops = (self.heard_hops + 1.0).min(MEMORY_HOPS);
-        self.mean_log2 += (log2 - self.mean_log2) / self.heard_hops;
-        let wanted = self.wanted_target();
-        let target = match self.target_log2 {
-            Some(target) if self.heard_hops > SETTLING_HOPS => {
-                target + (wanted - target).clamp(-GLIDE, GLIDE)
+        self.heard_mean_log2 += (log2 - self.heard_mean_log2) / self.heard_hops;
+        let is_settled = self.heard_hops > SETTLING_HOPS;
+        let follow = |from: f32, to: f32| {
+            if is_settled {
+                from + (to - from).clamp(-GLIDE, GLIDE)
+            } else {
+                to
             }
-            _ => wanted,
         };
+        self.mean_log2 = follow(self.mean_log2, self.heard_mean_log2);
+        let wanted = self.wanted_target();
+        let target = follow(self.target_log2.unwrap_or(wanted), wanted);
         self.target_log2 = Some(target);
         let out = target + self.swing * (log2 - self.mean_log2);
         out.exp2().clamp(LOWEST_HZ, HIGHEST_HZ)

@@ -155,7 +155,7 @@ impl Morpher {
         self.decimator.process(input, &mut core);
 
         let activity = self.activity.observe(&core);
-        let pitch = self.pitch.process(&core, activity.is_active);
+        let pitch = self.pitch.process(&core, activity.level_db);
         let mut hop_pitch = HopPitch {
             is_voiced: false,
             period: 100.0,

@@ -3,8 +3,9 @@
 //! McLeod's normalised square difference (P. McLeod, G. Wyvill, "A smarter way to find pitch", ICMC 2005) on
 //! the core at 8 kHz. Peaks are picked and refined by the `pitch-detection` crate. Its detectors themselves
 //! plan a Fourier transform at every call, which allocates, so the square difference is computed here; at
-//! these sizes the direct sum is cheaper as well. Candidates carry a cost for jumping and for leaving the
-//! speaker's usual range (the octave guard), as in P. Boersma's path finder (IFA 1993), but causal.
+//! these sizes the direct sum is cheap. Candidates, and the one that nothing is voiced, compete over time as
+//! in P. Boersma's path finder (IFA Proceedings 17, 1993), forwards only: evidence adds up, jumps of an octave
+//! and changes of voicing cost.
 
 use pitch_detection::utils::peak::{PeakCorrection, correct_peak, detect_peaks};
 
@@ -13,96 +14,96 @@ use super::CORE_HOP;
 const RATE_HZ: f32 = 8_000.0;
 pub(super) const MIN_PITCH_HZ: f32 = 65.0;
 pub(super) const MAX_PITCH_HZ: f32 = 500.0;
-/// 30 ms: two and a half periods at 83 Hz, nearly two at the lowest pitch.
-const WINDOW: usize = 240;
+/// 36 ms: the middle lies where the re-pitching is working, 18 ms ago.
+const WINDOW: usize = 288;
+/// Samples compared for short lags, 18 ms; longer lags compare at least twice their length.
+const LEAST_SPAN: usize = 144;
 const LONGEST_LAG: usize = 126;
-const CANDIDATES: usize = 10;
-const VOICED_ABOVE: f32 = 0.55;
-const UNVOICED_BELOW: f32 = 0.42;
-/// A change of voicing must be seen this often to count.
-const CONFIRM: u32 = 2;
-const JUMP_COST: f32 = 0.4;
-const RANGE_COST: f32 = 0.15;
+const CANDIDATES: usize = 9;
+/// How well a sound must repeat itself to count as voiced.
+const VOICED_ABOVE: f32 = 0.54;
+const JUMP_COST: f32 = 0.6;
+const CHANGE_COST: f32 = 0.25;
+/// Cost of leaving the speaker's usual octave, for each octave beyond it.
+const RANGE_COST: f32 = 0.1;
 /// Between peaks as good as each other the shorter period wins by this much an octave.
-const OCTAVE_COST: f32 = 0.06;
+const OCTAVE_COST: f32 = 0.05;
+/// Share of the evidence that lasts from one hop to the next.
+const MEMORY: f32 = 0.85;
+/// Below this level against the loudest lately, sound is ever less likely to be voiced.
+const QUIET_DB: f32 = -24.0;
 
 /// What the tracker says about one hop.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Pitch {
     /// Hertz; holds its last value where nothing is voiced.
     pub(super) hz: f32,
-    /// Whether the stretch is voiced, after hysteresis.
+    /// Whether the stretch is voiced.
     pub(super) is_voiced: bool,
     /// How well the sound repeats itself, 0–1.
     pub(super) clarity: f32,
 }
 
+/// One explanation of the present, and how good the best way to it is.
+#[derive(Clone, Copy, Default)]
+struct Path {
+    /// Log2 of the pitch in hertz; none for unvoiced.
+    log2: Option<f32>,
+    clarity: f32,
+    score: f32,
+}
+
 pub(super) struct PitchTracker {
     /// Low-passed core at 8 kHz, latest last.
     window: [f32; WINDOW],
-    half_band: [f32; 16],
-    low: [f32; 2],
+    half_band: [f32; 8],
+    low: f32,
     difference: [f32; LONGEST_LAG + 2],
-    last_log2: Option<f32>,
+    paths: [Path; CANDIDATES + 1],
+    path_count: usize,
     usual_log2: Option<f32>,
     now: Pitch,
-    contrary: u32,
-    unvoiced_for: u32,
 }
 
 impl PitchTracker {
     pub(super) fn new() -> Self {
         Self {
             window: [0.0; WINDOW],
-            half_band: [0.0; 16],
-            low: [0.0; 2],
+            half_band: [0.0; 8],
+            low: 0.0,
             difference: [0.0; LONGEST_LAG + 2],
-            last_log2: None,
+            paths: [Path::default(); CANDIDATES + 1],
+            path_count: 1,
             usual_log2: None,
             now: Pitch {
                 hz: 140.0,
                 ..Pitch::default()
             },
-            contrary: 0,
-            unvoiced_for: 0,
         }
     }
 
-    /// Takes in 5 ms of core samples; `is_active` where there is more than background.
-    pub(super) fn process(&mut self, core: &[f32; CORE_HOP], is_active: bool) -> Pitch {
+    /// Takes in 5 ms of core samples, and their level against the loudest lately, in dB.
+    pub(super) fn process(&mut self, core: &[f32; CORE_HOP], level_db: f32) -> Pitch {
         self.feed(core);
-        let power = self.square_difference();
-        let best = if is_active && power > 1e-8 {
-            self.best_candidate()
-        } else {
-            None
-        };
-        let clarity = best.map_or(0.0, |b| b.1.clamp(0.0, 1.0));
-        self.now.clarity = clarity;
-        self.decide_voicing(clarity);
-        if let Some((log2, _)) = best
-            && clarity > UNVOICED_BELOW
-        {
-            self.last_log2 = Some(log2);
-            if self.now.is_voiced {
-                self.now.hz = log2.exp2();
-                let usual = self.usual_log2.unwrap_or(log2);
-                self.usual_log2 = Some(usual + (log2 - usual) / 100.0);
-            }
-        }
-        if self.now.is_voiced {
-            self.unvoiced_for = 0;
-        } else {
-            self.unvoiced_for += 1;
-            if self.unvoiced_for > 20 {
-                self.last_log2 = None;
-            }
+        self.square_difference();
+        self.compete(level_db);
+        let best = self.paths[..self.path_count]
+            .iter()
+            .max_by(|a, b| a.score.total_cmp(&b.score));
+        let best = best.copied().unwrap_or_default();
+        self.now.clarity = best.clarity.clamp(0.0, 1.0);
+        self.now.is_voiced = best.log2.is_some();
+        if let Some(log2) = best.log2 {
+            self.now.hz = log2.exp2();
+            let usual = self.usual_log2.unwrap_or(log2);
+            self.usual_log2 = Some(usual + (log2 - usual) / 100.0);
         }
         self.now
     }
 
     /// Low-pass, halve the rate, append.
     fn feed(&mut self, core: &[f32; CORE_HOP]) {
+        const TAPS: [f32; 8] = [-0.010, -0.013, 0.130, 0.393, 0.393, 0.130, -0.013, -0.010];
         self.window.copy_within(CORE_HOP / 2.., 0);
         for (pair, slot) in core
             .as_chunks::<2>()
@@ -112,72 +113,87 @@ impl PitchTracker {
         {
             for sample in pair {
                 self.half_band.copy_within(1.., 0);
-                // First formants up to 1 kHz stay, hiss does not.
-                self.low[0] += 0.35 * (sample - self.low[0]);
-                self.low[1] += 0.5 * (self.low[0] - self.low[1]);
-                self.half_band[15] = self.low[1];
+                self.low += LOW_PASS * (sample - self.low);
+                self.half_band[7] = self.low;
             }
-            *slot = self.half_band.iter().sum::<f32>() / 16.0 * 0.3
-                + 0.35 * (self.half_band[7] + self.half_band[8]);
+            *slot = self.half_band.iter().zip(&TAPS).map(|(x, t)| x * t).sum();
         }
     }
 
-    /// Fills `difference` with the normalised square difference of each lag; returns mean power.
-    fn square_difference(&mut self) -> f32 {
+    /// Fills `difference` with the normalised square difference of each lag, about the middle of the window.
+    fn square_difference(&mut self) {
         let mean = self.window.iter().sum::<f32>() / WINDOW as f32;
         let mut x = self.window;
         x.iter_mut().for_each(|s| *s -= mean);
-        let total: f32 = x.iter().map(|s| s * s).sum();
-        let mut energy = 2.0 * total;
         for (lag, value) in self.difference.iter_mut().enumerate() {
-            let cross: f32 = x[..WINDOW - lag]
-                .iter()
-                .zip(&x[lag..])
-                .map(|(a, b)| a * b)
-                .sum();
-            *value = 2.0 * cross / (energy + 1e-9);
-            energy -= x[lag] * x[lag] + x[WINDOW - 1 - lag] * x[WINDOW - 1 - lag];
+            let span = LEAST_SPAN.max(2 * lag).min(WINDOW - lag);
+            let from = (WINDOW - lag - span) / 2;
+            let (a, b) = (&x[from..from + span], &x[from + lag..from + lag + span]);
+            let (mut cross, mut energy) = (0.0, 1e-7);
+            for (a, b) in a.iter().zip(b) {
+                cross += a * b;
+                energy += a * a + b * b;
+            }
+            *value = 2.0 * cross / energy;
         }
-        total / WINDOW as f32
     }
 
-    /// Log2 of the pitch of the best candidate, and how well it repeats.
-    fn best_candidate(&self) -> Option<(f32, f32)> {
-        let mut best: Option<(f32, f32, f32)> = None;
-        for peak in detect_peaks(&self.difference).take(CANDIDATES) {
-            let (lag, value) = correct_peak(peak, &self.difference, PeakCorrection::Quadratic);
+    /// Sets up the candidates of this hop, each with the best way to it.
+    fn compete(&mut self, level_db: f32) {
+        let before = self.paths;
+        let before = &before[..self.path_count];
+        let quiet = ((QUIET_DB - level_db) / 12.0).max(0.0);
+        let mut paths = [Path::default(); CANDIDATES + 1];
+        paths[0].score = VOICED_ABOVE + quiet;
+        let mut count = 1;
+        for peak in detect_peaks(&self.difference) {
+            if count > CANDIDATES {
+                break;
+            }
+            let (lag, clarity) = correct_peak(peak, &self.difference, PeakCorrection::Quadratic);
             let hz = RATE_HZ / lag.max(1.0);
-            if !(MIN_PITCH_HZ..=MAX_PITCH_HZ).contains(&hz) || !value.is_finite() {
+            if !(MIN_PITCH_HZ..=MAX_PITCH_HZ).contains(&hz) || !clarity.is_finite() {
                 continue;
             }
             let log2 = hz.log2();
-            let mut score = value + OCTAVE_COST * (log2 - MIN_PITCH_HZ.log2());
-            if let Some(last) = self.last_log2 {
-                score -= JUMP_COST * (log2 - last).abs().min(1.0);
-            }
-            if let Some(usual) = self.usual_log2 {
-                score -= RANGE_COST * ((log2 - usual).abs() - 0.5).max(0.0);
-            }
-            if best.is_none_or(|(_, _, s)| score > s) {
-                best = Some((log2, value, score));
-            }
+            let unusual = self
+                .usual_log2
+                .map_or(0.0, |usual| ((log2 - usual).abs() - 0.5).max(0.0));
+            let score = clarity + OCTAVE_COST * (log2 - USUAL_LOG2) - RANGE_COST * unusual;
+            paths[count] = Path {
+                log2: Some(log2),
+                clarity,
+                score,
+            };
+            count += 1;
         }
-        best.map(|(log2, value, _)| (log2, value))
-    }
-
-    fn decide_voicing(&mut self, clarity: f32) {
-        let wants_change = if self.now.is_voiced {
-            clarity < UNVOICED_BELOW
-        } else {
-            clarity > VOICED_ABOVE
-        };
-        self.contrary = if wants_change { self.contrary + 1 } else { 0 };
-        if self.contrary >= CONFIRM {
-            self.now.is_voiced = !self.now.is_voiced;
-            self.contrary = 0;
+        let mut best = f32::MIN;
+        for path in &mut paths[..count] {
+            let way = before
+                .iter()
+                .map(|from| {
+                    let cost = match (from.log2, path.log2) {
+                        (Some(a), Some(b)) => JUMP_COST * (a - b).abs(),
+                        (None, None) => 0.0,
+                        _ => CHANGE_COST,
+                    };
+                    MEMORY * from.score - cost
+                })
+                .fold(f32::MIN, f32::max);
+            path.score += way;
+            best = best.max(path.score);
         }
+        for path in &mut paths[..count] {
+            path.score -= best;
+        }
+        self.paths = paths;
+        self.path_count = count;
     }
 }
+
+/// Middle of the range of voices, about 170 Hz: where the octave cost is nothing.
+const USUAL_LOG2: f32 = 7.4;
+const LOW_PASS: f32 = 0.95;
 
 #[cfg(test)]
 mod tests {
@@ -189,7 +205,7 @@ mod tests {
         core.as_chunks::<CORE_HOP>()
             .0
             .iter()
-            .map(|hop| tracker.process(hop, true))
+            .map(|hop| tracker.process(hop, 0.0))
             .collect()
     }
 

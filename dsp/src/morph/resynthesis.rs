@@ -19,7 +19,7 @@ const LONGEST_FADE: f32 = 64.0;
 /// Fade where voicing changes.
 const SEARCH: f32 = 0.2;
 /// Samples after an epoch that its score looks at.
-const EPOCH_AHEAD: usize = 12;
+const EPOCH_AHEAD: usize = 24;
 
 const TAPS: usize = 8;
 const PHASES: usize = 64;
@@ -36,6 +36,8 @@ pub(super) struct HopPitch {
 /// The residual: what is left of the voice without its envelope.
 pub(super) struct Residual {
     ring: Box<[f32; RING]>,
+    /// The voice that it is the residual of, sample for sample.
+    voice: Box<[f32; RING]>,
     /// Absolute index of the next sample to be written.
     end: i64,
     back: [f32; ANALYSIS_ORDER + 1],
@@ -46,6 +48,7 @@ impl Residual {
     fn new() -> Self {
         Self {
             ring: Box::new([0.0; RING]),
+            voice: Box::new([0.0; RING]),
             // The first hop to come in is the one before the first input: the envelope looks ahead.
             end: -(AHEAD as i64),
             back: [0.0; ANALYSIS_ORDER + 1],
@@ -66,15 +69,20 @@ impl Residual {
             let mut forward = *x;
             let mut delayed = self.back[0];
             self.back[0] = *x;
-            for m in 0..ANALYSIS_ORDER {
-                self.reflections[m] += step[m];
-                let k = self.reflections[m];
-                let backward = delayed + k * forward;
-                forward += k * delayed;
-                delayed = self.back[m + 1];
-                self.back[m + 1] = backward;
+            let stages = self
+                .reflections
+                .iter_mut()
+                .zip(&step)
+                .zip(&mut self.back[1..]);
+            for ((k, step), back) in stages {
+                *k += step;
+                let backward = delayed + *k * forward;
+                forward += *k * delayed;
+                delayed = *back;
+                *back = backward;
             }
             self.ring[index(self.end)] = forward;
+            self.voice[index(self.end)] = *x;
             self.end += 1;
         }
         self.reflections = *reflections;
@@ -196,6 +204,7 @@ impl Resynthesis {
 
     pub(super) fn flush(&mut self) {
         self.residual.ring.fill(0.0);
+        self.residual.voice.fill(0.0);
         self.residual.back.fill(0.0);
         self.epoch_count = 0;
         self.grains = [None; GRAINS];
@@ -236,7 +245,7 @@ impl Resynthesis {
                     let off = (n as f32 - expected) / reach;
                     (
                         n,
-                        self.pulse(n) / loudest + self.likeness(last, n, pitch.period)
+                        0.4 * self.pulse(n) / loudest + 2.0 * self.likeness(last, n, pitch.period)
                             - 0.3 * off * off,
                     )
                 })
@@ -277,12 +286,15 @@ impl Resynthesis {
         if self.polarity < 0.0 { -e } else { e }
     }
 
-    /// Correlation of the residual about two places.
+    /// Correlation of the voice about two places.
     fn likeness(&self, a: i64, b: i64, period: f32) -> f32 {
-        let before = (0.3 * period) as i64;
+        let before = (0.5 * period) as i64;
         let (mut cross, mut aa, mut bb) = (0.0, 1e-9, 1e-9);
         for i in -before..EPOCH_AHEAD as i64 {
-            let (x, y) = (self.residual.at(a + i), self.residual.at(b + i));
+            let (x, y) = (
+                self.residual.voice[index(a + i)],
+                self.residual.voice[index(b + i)],
+            );
             cross += x * y;
             aa += x * x;
             bb += y * y;
