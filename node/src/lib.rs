@@ -166,7 +166,10 @@ pub fn start(config: NodeConfig) -> Result<NodeHandle, NodeError> {
         .build()
         .map_err(NodeError::Runtime)?;
     let (commands, from_person) = mpsc::channel(COMMAND_QUEUE);
-    let (draw, snapshot) = watch::channel(Arc::new(Snapshot::default()));
+    let (draw, snapshot) = watch::channel(Arc::new(Snapshot {
+        name: settings.name.clone(),
+        ..Snapshot::default()
+    }));
     let (events, _) = broadcast::channel(EVENT_QUEUE);
     let ends = driver::Ends {
         commands: from_person,

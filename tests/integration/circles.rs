@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use undertone_node::api::{Command, Consent, Event, LogAct, Place};
+use undertone_node::api::{Command, Connection, Consent, Event, LogAct, Place};
 use undertone_node::net::udp_sockets;
 use undertone_protocol::texts;
 use undertone_tests::person::{Person, lock};
@@ -78,9 +78,11 @@ fn a_newcomer_learns_the_controls_in_the_practice_circle() {
         me.circle().unwrap().members.iter().any(|m| m.speaking)
     })
     .unwrap();
-    let heard = lock(&me.heard).envelope();
-    let sound = heard.sound(Duration::ZERO, me.now());
-    assert!(sound > Duration::from_millis(20), "{sound:?}");
+    me.wait(PATIENCE, "for half a second of sound", |me| {
+        let heard = lock(&me.heard).envelope();
+        heard.sound(Duration::ZERO, me.now()) > Duration::from_millis(500)
+    })
+    .unwrap();
 
     me.node.send(Command::SetMuted(false));
     me.node.send(Command::RaiseHand);

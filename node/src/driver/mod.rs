@@ -308,7 +308,7 @@ impl Driver {
             Internal::Devices(Ok((inputs, outputs))) => {
                 self.inputs = inputs;
                 self.outputs = outputs;
-                self.device_problem = None;
+                self.device_problem = words::missing_devices(&self.inputs, &self.outputs);
             }
             Internal::Devices(Err(problem)) => self.device_problem = Some(problem),
             Internal::PledgeWritten(Ok(path)) => self.notice = Some(words::pledge_written(&path)),

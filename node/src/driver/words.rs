@@ -5,13 +5,26 @@ use std::path::Path;
 use undertone_protocol::session::SessionError;
 
 use crate::NodeError;
-use crate::api::Notice;
+use crate::api::{Device, Notice};
 
 fn say(what: impl Into<String>, advice: impl Into<String>) -> Notice {
     Notice {
         what: what.into(),
         advice: advice.into(),
     }
+}
+
+/// What is missing on this machine, if anything.
+pub(super) fn missing_devices(inputs: &[Device], outputs: &[Device]) -> Option<String> {
+    let missing = match (inputs.is_empty(), outputs.is_empty()) {
+        (true, true) => "microphone and no headphones were",
+        (true, false) => "microphone was",
+        (false, true) => "headphones or speakers were",
+        (false, false) => return None,
+    };
+    Some(format!(
+        "No {missing} found on this computer. Plug them in, then look again."
+    ))
 }
 
 pub(super) fn pledge_written(path: &Path) -> Notice {

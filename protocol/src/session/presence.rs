@@ -19,6 +19,8 @@ use super::{LIVE_MINUTES, Now, Output, Session, Stage};
 const HELLO_EVERY: Duration = Duration::from_secs(30);
 /// How often at first, while people find each other.
 const HELLO_AT_FIRST: Duration = Duration::from_millis(500);
+/// Without a packet of theirs for so long, somebody present is looked for again.
+const UNHEARD_FOR: Duration = Duration::from_secs(2);
 /// For how long that is.
 const AT_FIRST: Duration = Duration::from_secs(6);
 /// Without a hello for so long, somebody is away.
@@ -40,6 +42,13 @@ pub(super) struct Presence {
     pub muted: bool,
 }
 
+impl Presence {
+    fn is_unheard(&self, now: Duration) -> bool {
+        self.heard
+            .is_none_or(|heard| now.saturating_sub(heard) > UNHEARD_FOR)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct PresenceTable {
     present: BTreeMap<PublicKey, Presence>,
@@ -55,6 +64,14 @@ impl PresenceTable {
     }
     pub fn remove(&mut self, member: &PublicKey) -> Option<Presence> {
         self.present.remove(member)
+    }
+    /// Whether hellos should come often: one came in just now, or somebody says hello but is not heard.
+    fn is_unsettled(&self, now: Duration) -> bool {
+        let unheard = |p: &Presence| {
+            let lately = now.saturating_sub(p.seen) < 2 * HELLO_EVERY / 3;
+            lately && p.is_unheard(now)
+        };
+        now < self.fast_until || self.present.values().any(unheard)
     }
     fn transports(&self) -> Vec<TransportId> {
         self.present.values().map(|p| p.transport).collect()
@@ -95,7 +112,7 @@ impl Session {
             voice_key: None,
         };
         self.broadcast(&message);
-        let every = match now.at < self.presence.fast_until {
+        let every = match self.presence.is_unsettled(now.at) {
             true => HELLO_AT_FIRST,
             false => HELLO_EVERY,
         };
@@ -167,12 +184,15 @@ impl Session {
             heard,
             muted,
         };
+        let lost = presence.is_unheard(now.at);
         self.presence.present.insert(author, presence);
+        if lost {
+            self.dial(&author);
+        }
         if moved {
             self.voice.forget(&author);
             self.outputs.push_back(Output::Silence(author));
             self.update_allowed();
-            self.dial(&author);
             self.say_hello_soon(now);
         }
         if hello.authority_seq < head {
