@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use undertone_node::api::{Command, Connection, Consent, Event, LogAct, Place};
+use undertone_node::api::{Command, Connection, Consent, Event, LogAct, Member, Place};
 use undertone_node::net::udp_sockets;
 use undertone_protocol::texts;
 use undertone_tests::person::{Person, lock};
@@ -107,9 +107,11 @@ fn a_newcomer_learns_the_controls_in_the_practice_circle() {
 fn a_leader_practises_a_removal() {
     let mut me = newcomer();
     me.node.send(Command::Practice { lead: true });
-    me.wait(PATIENCE, "for the companions", |me| {
-        me.circle()
-            .is_some_and(|c| c.members.len() == 4 && c.leading)
+    me.wait(PATIENCE, "to hear from the companions", |me| {
+        me.circle().is_some_and(|c| {
+            let here = |m: &Member| m.connection != Connection::Away;
+            c.leading && c.members.len() == 4 && c.members.iter().all(here)
+        })
     })
     .unwrap();
     let circle = me.circle().unwrap();
