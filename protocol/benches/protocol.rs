@@ -11,7 +11,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ed25519_dalek::{Signer, SigningKey};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use undertone_protocol::id::{CircleId, Nonce};
+use undertone_protocol::id::{CircleId, Nonce, PublicKey};
 use undertone_protocol::identity::{Draft, RootSeed, Secret};
 use undertone_protocol::record::{Pledge, Record};
 use undertone_protocol::texts;
@@ -35,7 +35,8 @@ fn pledge() -> Record {
 
 fn keys() -> (SendKey, ReceiveKey) {
     let mut rng = ChaCha20Rng::from_seed([3; 32]);
-    let send = SendKey::generate(&mut rng, 0).unwrap_or_else(|error| panic!("{error}"));
+    let owner = PublicKey::from_bytes([1; 32]);
+    let send = SendKey::generate(&mut rng, &owner, 0).unwrap_or_else(|error| panic!("{error}"));
     let receive = ReceiveKey::new(send.secret());
     (
         send,

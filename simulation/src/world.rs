@@ -51,6 +51,7 @@ pub struct Node {
     /// What it heard and was told, in order.
     pub seen: Vec<(Duration, Seen)>,
     runs: u64,
+    cut_off: bool,
 }
 
 impl Node {
@@ -219,6 +220,11 @@ impl World {
         node.runs += 1;
     }
 
+    /// Takes a node off the network, or puts it back: what is sent meanwhile is lost to it for good.
+    pub fn cut_off(&mut self, index: NodeIndex, cut: bool) {
+        self.nodes[index].cut_off = cut;
+    }
+
     /// It starts again from what it has stored, with a fresh transport.
     ///
     /// # Errors
@@ -315,6 +321,7 @@ impl World {
             stored: Vec::new(),
             seen: Vec::new(),
             runs: 0,
+            cut_off: false,
         });
         self.nodes.len() - 1
     }
@@ -384,7 +391,8 @@ impl World {
 
     fn hand_over(&mut self, index: NodeIndex, delivery: Delivery) {
         let now = self.now();
-        let Some(session) = self.nodes[index].session.as_mut() else {
+        let lost = self.nodes[index].cut_off && !matches!(delivery, Delivery::Persisted(_));
+        let Some(session) = self.nodes[index].session.as_mut().filter(|_| !lost) else {
             return;
         };
         let _ = match &delivery {
@@ -488,6 +496,9 @@ impl World {
     }
 
     fn others(&self, index: NodeIndex, which: impl Fn(&Node) -> bool) -> Vec<NodeIndex> {
+        if self.nodes[index].cut_off {
+            return Vec::new();
+        }
         let up = |i: &NodeIndex| *i != index && self.nodes[*i].session.is_some();
         (0..self.nodes.len())
             .filter(up)

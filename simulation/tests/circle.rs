@@ -311,3 +311,184 @@ fn a_full_circle_lets_nobody_in() {
     world.run_for(seconds(5));
     assert_eq!(stage(&world, guest), Stage::Knocking);
 }
+
+fn epochs(world: &World, nodes: &[usize]) -> Vec<u32> {
+    let state = |n: &usize| {
+        world
+            .node(*n)
+            .session()
+            .unwrap()
+            .state()
+            .unwrap()
+            .epoch_number()
+    };
+    nodes.iter().map(state).collect()
+}
+
+fn remove(world: &mut World, node: usize) {
+    let member = world.node(node).key();
+    let clause = "2".to_owned();
+    world.act(0, Act::Remove { member, clause }).unwrap();
+}
+
+#[test]
+fn whoever_missed_the_notice_is_brought_along_and_stops_hearing_the_removed_one() {
+    let mut world = circle(11, 3);
+    let troll = world.node(3).key();
+    world.act(0, Act::GiveTurn(troll)).unwrap();
+    world.run_for(seconds(2));
+    world.cut_off(2, true);
+    remove(&mut world, 3);
+    // Long enough for the epoch before to be left by everybody who heard of it.
+    world.run_for(seconds(5));
+    world.cut_off(2, false);
+    world.run_for(seconds(20));
+    assert!(
+        world
+            .node(2)
+            .session()
+            .unwrap()
+            .state()
+            .unwrap()
+            .is_removed(&troll)
+    );
+    assert_eq!(epochs(&world, &[0, 1, 2]), vec![epochs(&world, &[0])[0]; 3]);
+    let next = world.node(1).key();
+    world.act(0, Act::GiveTurn(next)).unwrap();
+    world.run_for(seconds(3));
+    assert!(world.node(2).last_heard(&next).is_some());
+}
+
+#[test]
+fn whoever_was_away_for_minutes_finds_the_circle_again() {
+    let mut world = circle(12, 3);
+    world.cut_off(2, true);
+    remove(&mut world, 3);
+    world.run_for(seconds(120));
+    world.cut_off(2, false);
+    world.run_for(seconds(60));
+    assert_eq!(epochs(&world, &[0, 1, 2]), vec![epochs(&world, &[0])[0]; 3]);
+}
+
+#[test]
+fn two_removals_at_once_leave_nobody_behind() {
+    let mut world = circle(13, 4);
+    remove(&mut world, 3);
+    remove(&mut world, 4);
+    world.run_for(seconds(12));
+    assert_eq!(epochs(&world, &[0, 1, 2]), vec![epochs(&world, &[0])[0]; 3]);
+    let next = world.node(1).key();
+    world.act(0, Act::GiveTurn(next)).unwrap();
+    world.run_for(seconds(3));
+    assert!(world.node(2).last_heard(&next).is_some());
+}
+
+#[test]
+fn somebody_removed_who_keeps_knocking_locks_nobody_out() {
+    let mut world = World::new(14, Network::LOCAL, RouteKind::Direct, 8).unwrap();
+    for _ in 0..2 {
+        world.join().unwrap();
+    }
+    world.run_for(seconds(2));
+    remove(&mut world, 2);
+    world.run_for(seconds(2));
+    // A newcomer stands at the door while the removed one is told there, in everybody's hearing.
+    let newcomer = world.arrive().unwrap();
+    world.run_for(seconds(3));
+    world.wipe_and_return(2).unwrap();
+    world.run_for(seconds(3));
+    world.sign(2).unwrap();
+    world.run_for(seconds(3));
+    world.sign(newcomer).unwrap();
+    world.run_for(seconds(6));
+    let me = world.node(newcomer).key();
+    for node in [0, 1, newcomer] {
+        let state = world.node(node).session().unwrap().state().unwrap();
+        assert!(state.is_admitted(&me), "node {node}");
+    }
+}
+
+#[test]
+fn a_crowd_that_was_refused_keeps_nobody_out() {
+    use undertone_protocol::record::AdmissionMode;
+    let mode = AdmissionMode::Approval;
+    let mut world = World::with_admission(15, Network::LOCAL, RouteKind::Direct, 8, mode).unwrap();
+    let enter = |world: &mut World| {
+        let guest = world.arrive().unwrap();
+        world.run_for(seconds(2));
+        world.sign(guest).unwrap();
+        world.run_for(seconds(2));
+        guest
+    };
+    let first = enter(&mut world);
+    world.act(0, Act::Admit(world.node(first).key())).unwrap();
+    world.run_for(seconds(2));
+    for nth in 0..18 {
+        let stranger = enter(&mut world);
+        assert_eq!(stage(&world, stranger), Stage::Knocking, "stranger {nth}");
+        world
+            .act(0, Act::Refuse(world.node(stranger).key()))
+            .unwrap();
+        world.run_for(seconds(1));
+    }
+    let last = enter(&mut world);
+    world.act(0, Act::Admit(world.node(last).key())).unwrap();
+    world.run_for(seconds(6));
+    let key = world.node(last).key();
+    for node in [0, first, last] {
+        let state = world.node(node).session().unwrap().state().unwrap();
+        assert!(state.is_admitted(&key), "node {node}");
+    }
+}
+
+#[test]
+fn a_hand_rises_after_a_restart_too() {
+    let mut world = circle(16, 2);
+    world.act(0, Act::AutoTurns(true)).unwrap();
+    for _ in 0..3 {
+        world.act(1, Act::RaiseHand).unwrap();
+        world.run_for(seconds(1));
+        world.act(1, Act::Pass).unwrap();
+        world.run_for(seconds(1));
+    }
+    world.kill(1);
+    world.restart(1).unwrap();
+    world.run_for(seconds(4));
+    world.act(1, Act::RaiseHand).unwrap();
+    world.run_for(seconds(1));
+    let holder = |n: usize| {
+        let state = world.node(n).session().unwrap().state().unwrap();
+        state.floor().turn().map(|t| t.holder)
+    };
+    let me = world.node(1).key();
+    assert_eq!((holder(0), holder(1)), (Some(me), Some(me)));
+}
+
+#[test]
+fn a_listener_who_restarts_in_the_middle_of_a_turn_hears_the_rest() {
+    let mut world = circle(17, 2);
+    let speaker = world.node(1).key();
+    world.act(0, Act::GiveTurn(speaker)).unwrap();
+    world.run_for(seconds(2));
+    world.kill(2);
+    world.restart(2).unwrap();
+    let back = world.now().at;
+    world.run_for(seconds(4));
+    assert!(world.node(2).last_heard(&speaker).unwrap() > back);
+}
+
+#[test]
+fn a_leader_who_leaves_can_come_back_and_lead() {
+    let mut world = circle(18, 2);
+    world.act(0, Act::Leave).unwrap();
+    world.run_for(seconds(3));
+    world.kill(0);
+    world.restart(0).unwrap();
+    world.run_for(seconds(4));
+    let next = world.node(1).key();
+    world.act(0, Act::GiveTurn(next)).unwrap();
+    world.run_for(seconds(2));
+    assert!(world.node(2).last_heard(&next).is_some());
+    let leader = world.node(0).key();
+    assert!(world.node(2).last_heard(&leader).is_some());
+}

@@ -55,6 +55,7 @@ impl Floor {
     }
 
     pub(super) fn grant(&mut self, id: RecordId, granted: u64, grant: &TurnGrant) {
+        self.lamport = self.lamport.max(grant.lamport);
         self.answer(&grant.holder, grant.lamport);
         self.turn = Some(Turn {
             id,
@@ -66,6 +67,7 @@ impl Floor {
 
     /// Takes the hand down and ends the turn of `holder`. Whether either was there.
     pub(super) fn release(&mut self, holder: &PublicKey, lamport: u64) -> bool {
+        self.lamport = self.lamport.max(lamport);
         let before = self.requests.len();
         self.answer(holder, lamport);
         let had_turn = self.turn.is_some_and(|t| t.holder == *holder);
@@ -77,7 +79,10 @@ impl Floor {
 
     /// Forgets somebody who is no longer here.
     pub(super) fn forget(&mut self, member: &PublicKey) {
-        self.release(member, u64::MAX);
+        self.answer(member, u64::MAX);
+        if self.turn.is_some_and(|t| t.holder == *member) {
+            self.turn = None;
+        }
         self.answered.remove(member);
     }
 

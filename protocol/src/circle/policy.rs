@@ -8,6 +8,10 @@ use super::CircleState;
 /// Refusals after which somebody may not knock again in this session.
 pub const REFUSALS_UNTIL_FINAL: u8 = 2;
 
+/// How far ahead of all others a request's Lamport time may be: more than a circle ever makes, too little
+/// to exhaust the numbers.
+pub const MAX_LAMPORT_STEP: u64 = 1 << 20;
+
 /// Whose signature a kind of record needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signer {
@@ -75,6 +79,9 @@ pub enum Refused {
     /// Two different records at one place of the authority chain.
     #[error("the leader's records contradict each other")]
     Contradiction,
+    /// Its number is far ahead of everybody else's.
+    #[error("its number is out of order")]
+    OutOfOrder,
     /// Its time is over, or has not come.
     #[error("it is not valid at this time")]
     Expired,
@@ -119,10 +126,14 @@ pub fn check(state: &CircleState, record: &Record) -> Result<(), Refused> {
         Body::Removal(removal) => (removal.subject != state.charter().leader)
             .then_some(())
             .ok_or(Refused::LeaderRole),
-        Body::TurnRequest(_) => match state.member(&author).map(|m| m.role) {
+        Body::TurnRequest(request) => match state.member(&author).map(|m| m.role) {
             Some(Role::Listener) => Err(Refused::Listener),
-            _ => Ok(()),
+            _ => (request.lamport <= state.floor().lamport().saturating_add(MAX_LAMPORT_STEP))
+                .then_some(())
+                .ok_or(Refused::OutOfOrder),
         },
+        // The leader stays a member while away: the role is bound to the charter.
+        Body::Leave(_) if author == state.charter().leader => Err(Refused::LeaderRole),
         Body::TurnGrant(grant) => match state.member(&grant.holder).map(|m| m.role) {
             None => Err(Refused::NotMember),
             Some(Role::Listener) => Err(Refused::Listener),

@@ -10,6 +10,10 @@ use super::policy::{self, Refused, Signer};
 
 /// Most people waiting at a door at once.
 pub const MAX_APPLICANTS: usize = 16;
+/// Most pledges kept: of members, of people at the door, and of some whose join has not arrived.
+const MAX_PLEDGES: usize = 4 * MAX_APPLICANTS;
+/// Most refused join records remembered.
+const MAX_REFUSED: usize = 256;
 /// Most records of the authority chain kept while one before them is missing.
 const MAX_WAITING: usize = 256;
 
@@ -101,6 +105,8 @@ pub struct CircleState {
     pledges: BTreeMap<PublicKey, Record>,
     joins: BTreeMap<RecordId, Applicant>,
     refusals: BTreeMap<PublicKey, u8>,
+    /// Join records that were refused: a copy of one is no new knock.
+    refused: VecDeque<RecordId>,
     removed: BTreeMap<PublicKey, Removed>,
     seqs: BTreeMap<PublicKey, u64>,
     epoch: Option<Record>,
@@ -125,6 +131,7 @@ impl CircleState {
             pledges: BTreeMap::new(),
             joins: BTreeMap::new(),
             refusals: BTreeMap::new(),
+            refused: VecDeque::new(),
             removed: BTreeMap::new(),
             seqs: BTreeMap::new(),
             epoch: None,
@@ -155,6 +162,10 @@ impl CircleState {
     /// Whoever waits at the door.
     pub fn applicants(&self) -> impl Iterator<Item = (&PublicKey, &Applicant)> {
         self.applicants.iter()
+    }
+    /// Whether as many wait at the door as may.
+    pub fn is_door_crowded(&self) -> bool {
+        self.applicants.len() >= MAX_APPLICANTS
     }
     /// How often somebody was turned away.
     pub fn refusals(&self, key: &PublicKey) -> u8 {
@@ -255,7 +266,7 @@ impl CircleState {
             }
         }
         self.waiting.insert(seq, record.clone());
-        let advanced = self.advance(&mut changes)?;
+        let advanced = self.advance_keeping(&mut changes)?;
         if changes.is_empty() && !advanced {
             return Ok(Applied::Waiting);
         }
@@ -284,6 +295,14 @@ impl CircleState {
         Ok(vec![Change::Removed(removal.subject)])
     }
 
+    /// As [`advance`](Self::advance); but a contradiction further on takes nothing back that is in force.
+    fn advance_keeping(&mut self, changes: &mut Vec<Change>) -> Result<bool, Refused> {
+        match self.advance(changes) {
+            Err(refused) if changes.is_empty() => Err(refused),
+            result => Ok(result.unwrap_or(true)),
+        }
+    }
+
     /// Appends to the chain what now fits; whether anything did.
     fn advance(&mut self, changes: &mut Vec<Change>) -> Result<bool, Refused> {
         let mut advanced = false;
@@ -296,7 +315,9 @@ impl CircleState {
                 self.waiting.remove(&(seq + 1));
                 return Err(Refused::Contradiction);
             }
+            // Whoever was removed meanwhile needs no join: their admission has no effect.
             if let Body::Admission(admission) = next.body()
+                && !self.is_removed(&admission.subject)
                 && !self.joins.contains_key(&admission.join)
                 && !self
                     .applicants
@@ -405,14 +426,23 @@ impl CircleState {
             return self.apply_knock(record);
         }
         let seq = record.payload().seq;
-        let seen = self.seqs.get(&author);
-        if kind != Kind::Refusal && seen.is_some_and(|seen| seq <= *seen) {
+        let seen = self.seqs.get(&author).copied();
+        let joined = self.members.get(&author).map(|m| m.join.payload().seq);
+        if kind != Kind::Refusal && seen.max(joined).is_some_and(|seen| seq <= seen) {
             return Err(Refused::Replayed);
         }
         let mut changes = Vec::new();
         match record.body() {
             Body::Refusal(refusal) => {
-                if self.applicants.remove(&refusal.subject).is_some() {
+                if !self.refused.contains(&refusal.join) {
+                    self.refused.push_back(refusal.join);
+                    if self.refused.len() > MAX_REFUSED {
+                        self.refused.pop_front();
+                    }
+                }
+                let waiting = self.applicants.get(&refusal.subject);
+                if waiting.is_some_and(|a| a.join.id() == refusal.join) {
+                    self.applicants.remove(&refusal.subject);
                     *self.refusals.entry(refusal.subject).or_default() += 1;
                     changes.push(Change::TurnedAway(refusal.subject));
                 }
@@ -447,12 +477,15 @@ impl CircleState {
             {
                 return Ok(Applied::Known);
             }
-            if self.pledges.len() >= 2 * MAX_APPLICANTS && !self.pledges.contains_key(&author) {
+            if self.pledges.len() >= MAX_PLEDGES && !self.pledges.contains_key(&author) {
                 self.forget_idle_pledge()?;
             }
             self.pledges.insert(author, record.clone());
             return Ok(Applied::Changed(vec![Change::Pledged(author)]));
         };
+        let named = self.waiting.values().any(|entry| {
+            matches!(entry.body(), Body::Admission(admission) if admission.join == record.id())
+        });
         let known = self.applicants.get(&author).map(|a| a.join.id()) == Some(record.id())
             || self.joins.contains_key(&record.id());
         if known && (self.members.contains_key(&author) || self.applicants.contains_key(&author)) {
@@ -461,11 +494,26 @@ impl CircleState {
         if self.refusals(&author) >= policy::REFUSALS_UNTIL_FINAL {
             return Err(Refused::Removed);
         }
+        // Unless the chain says that this very record let them in: members do not join again, and whoever
+        // left is not brought back by a copy of what they once said.
+        let seen = self.seqs.get(&author);
+        let stale = seen.is_some_and(|seen| record.payload().seq <= *seen);
+        let refused = self.refused.contains(&record.id());
+        if !named && (stale || refused || self.members.contains_key(&author)) {
+            return Err(Refused::Replayed);
+        }
         let Some(pledge) = self.pledges.get(&author).filter(|p| p.id() == join.pledge) else {
             return Ok(Applied::Waiting);
         };
-        if self.applicants.len() >= MAX_APPLICANTS && !self.applicants.contains_key(&author) {
-            return Err(Refused::DoorCrowded);
+        if self.is_door_crowded() && !self.applicants.contains_key(&author) {
+            // Never refuse what the chain may name next; the door itself asks before it gets so far.
+            let oldest = self
+                .applicants
+                .iter()
+                .min_by_key(|(_, a)| a.join.payload().created);
+            if let Some(oldest) = oldest.map(|(key, _)| *key) {
+                self.applicants.remove(&oldest);
+            }
         }
         let applicant = Applicant {
             name: join.name.clone(),
@@ -475,13 +523,13 @@ impl CircleState {
         };
         self.applicants.insert(author, applicant);
         let mut changes = vec![Change::Knocked(author)];
-        self.advance(&mut changes)?;
+        self.advance_keeping(&mut changes)?;
         Ok(Applied::Changed(changes))
     }
 
     fn advance_after_join(&mut self) -> Result<Applied, Refused> {
         let mut changes = Vec::new();
-        Ok(match self.advance(&mut changes)? {
+        Ok(match self.advance_keeping(&mut changes)? {
             true => Applied::Changed(changes),
             false => Applied::Known,
         })

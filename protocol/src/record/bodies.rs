@@ -2,11 +2,14 @@
 //! the wire format and never change meaning.
 
 use minicbor::{Decode, Encode};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
 
 use crate::id::{Nonce, PublicKey, RecordId, SealingKey, SignatureBytes, TextsHash, TransportId};
+use crate::seal::seal_to;
 use crate::texts;
 
-use super::RecordError;
+use super::{MAX_INTEGER, RecordError};
 
 /// Most members of a circle: what hand-out of keys by HPKE and a ring on a screen both carry well.
 pub const MAX_MEMBERS: u8 = 16;
@@ -166,6 +169,9 @@ pub struct Refusal {
     /// Whether they may knock again in this session.
     #[n(1)]
     pub may_knock_again: bool,
+    /// The join record that is refused, so that a copy refuses no other.
+    #[n(2)]
+    pub join: RecordId,
 }
 
 /// Binds a pseudonym to this run's transport, and says how far the author has read.
@@ -283,8 +289,13 @@ pub struct SealedTo {
 fn plain_text(field: &'static str, text: &str) -> Result<(), RecordError> {
     let fine = !text.trim().is_empty()
         && text.len() <= MAX_NAME_BYTES
-        && !text.chars().any(char::is_control);
+        && !text.chars().any(|c| c.is_control() || is_invisible(c));
     fine.then_some(()).ok_or(RecordError::BadField(field))
+}
+
+/// Characters that change how a name looks without being seen: zero width, and direction overrides.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 fn require(field: &'static str, fine: bool) -> Result<(), RecordError> {
@@ -309,13 +320,24 @@ pub(super) fn validate(body: &super::Body) -> Result<(), RecordError> {
             let all = texts::all_clauses().map(|c| c.mark);
             require("accepted", p.accepted.iter().map(String::as_str).eq(all))
         }
-        Body::Join(j) => plain_text("name", &j.name),
+        Body::Join(j) => {
+            plain_text("name", &j.name)?;
+            // A low-order point parses, and fails only when something is to be sealed to it.
+            let mut rng = ChaCha20Rng::from_seed([0; 32]);
+            let sealed = seal_to(&j.sealing_key, None, b"trial", b"", &mut rng);
+            require("sealing_key", sealed.is_ok())
+        }
         Body::Hello(h) => {
             let few = h.voice_keys.len() <= 2 * MAX_MEMBERS as usize && h.addresses.len() <= 8;
             require("hello", few && h.addresses.iter().all(|a| a.len() <= 64))
         }
         Body::Removal(r) => require("clause", texts::clause(&r.clause).is_some()),
-        Body::TurnGrant(g) => require("seconds", (1..=MAX_TURN_SECONDS).contains(&g.seconds)),
+        Body::TurnGrant(g) => {
+            require("seconds", (1..=MAX_TURN_SECONDS).contains(&g.seconds))?;
+            require("lamport", g.lamport <= MAX_INTEGER)
+        }
+        Body::TurnRequest(r) => require("lamport", r.lamport <= MAX_INTEGER),
+        Body::TurnRelease(r) => require("lamport", r.lamport <= MAX_INTEGER),
         Body::Epoch(e) => {
             let distinct: std::collections::BTreeSet<_> =
                 e.sealed.iter().map(|s| s.member).collect();
@@ -323,10 +345,6 @@ pub(super) fn validate(body: &super::Body) -> Result<(), RecordError> {
                 && e.sealed.iter().all(|s| s.secret.len() <= 128);
             require("sealed", bounded && distinct.len() == e.sealed.len())
         }
-        Body::Admission(_)
-        | Body::Refusal(_)
-        | Body::TurnRequest(_)
-        | Body::TurnRelease(_)
-        | Body::Leave(_) => Ok(()),
+        Body::Admission(_) | Body::Refusal(_) | Body::Leave(_) => Ok(()),
     }
 }

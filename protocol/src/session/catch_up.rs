@@ -11,6 +11,8 @@ use super::{Now, Session};
 
 /// How long the next in order waits for the one before.
 const TURN_TO_ANSWER: Duration = Duration::from_millis(250);
+/// How long until the next answer may be given: the chain is long, and asking for it is cheap.
+const ANSWER_AGAIN: Duration = Duration::from_secs(1);
 /// Messages in one answer; whoever needs more says hello again.
 const MAX_MESSAGES: usize = 16;
 /// Room for the CBOR around the records of one message.
@@ -30,7 +32,7 @@ impl Session {
             return;
         };
         let rank = self.presence.rank(state, &self.me.public_key(), now.at);
-        let due = now.at + TURN_TO_ANSWER * rank;
+        let due = (now.at + TURN_TO_ANSWER * rank).max(self.catch_up_allowed);
         match &mut self.catch_up {
             Some(answer) => answer.from = answer.from.min(from),
             None => self.catch_up = Some(Answer { due, from }),
@@ -56,12 +58,18 @@ impl Session {
             return;
         };
         self.catch_up = None;
+        self.catch_up_allowed = now.at + ANSWER_AGAIN;
         let Some(state) = &self.state else {
             return;
         };
+        // What a leader has not on disk yet is not told: after a crash it would be said differently.
+        let leading = self.group_key.is_some();
+        let group_key = state.charter().group_key;
+        let told =
+            |r: &&Record| !leading || r.author() != group_key || r.payload().seq <= self.durable;
         let mut messages = vec![Vec::new()];
         let mut size = 0;
-        for record in state.since(answer.from) {
+        for record in state.since(answer.from).take_while(told) {
             let bytes = record.envelope().len() + 8;
             let last = messages.len() - 1;
             let full = size + bytes > MAX_MESSAGE_BYTES - OVERHEAD_BYTES

@@ -5,7 +5,7 @@ use std::time::Duration;
 use minicbor::bytes::ByteVec;
 use rand_core::Rng;
 
-use crate::circle::{Applied, CircleState, policy};
+use crate::circle::{Applied, CircleState, Refused, policy};
 use crate::id::{Nonce, PublicKey};
 use crate::record::{Body, Join, Pledge, Record, SealedTo};
 use crate::seal::{open_sealed, seal_to};
@@ -22,6 +22,12 @@ const KNOCK_AGAIN: Duration = Duration::from_secs(2);
 const KNOCK_AGAIN_INSIDE: Duration = Duration::from_secs(20);
 /// How long the next in order waits for the one before.
 const TURN_TO_ANSWER: Duration = Duration::from_millis(300);
+/// The first so many in order answer at all.
+const MAX_RANK: u32 = 4;
+/// How long until the same is said at the door again.
+const REPLY_AGAIN: Duration = Duration::from_millis(500);
+/// Without the leader's hello for so long, one may have missed a circle key.
+const LEADER_SILENT_FOR: Duration = Duration::from_secs(40);
 /// Most answers planned at once.
 const MAX_REPLIES: usize = 64;
 
@@ -65,14 +71,28 @@ impl Session {
 
     pub(super) fn knock_again(&mut self, now: Now) {
         if matches!(self.stage, Stage::Knocking | Stage::Inside) && !self.knock.is_empty() {
-            let records = envelopes(&self.knock);
-            self.say_at_door(&DoorMessage::Knock(records));
+            if self.stage == Stage::Knocking || self.is_out_of_touch(now) {
+                let records = envelopes(&self.knock);
+                self.say_at_door(&DoorMessage::Knock(records));
+            }
             let after = match self.stage {
                 Stage::Inside => KNOCK_AGAIN_INSIDE,
                 _ => KNOCK_AGAIN,
             };
             self.timers.set(Timer::Knock, now.at + after);
         }
+    }
+
+    /// Whether one may have missed a circle key: not in the circle by one's own records, or without word
+    /// from the leader under the current one.
+    fn is_out_of_touch(&self, now: Now) -> bool {
+        if self.group_key.is_some() {
+            return false;
+        }
+        let leader = self.state.as_ref().map(|s| s.charter().leader);
+        let heard = leader.and_then(|key| self.presence.of(&key));
+        let silent = heard.is_none_or(|p| now.at.saturating_sub(p.seen) > LEADER_SILENT_FOR);
+        silent || self.inside().is_err()
     }
 
     /// Signs the pledge, stores it, and knocks once it is stored.
@@ -87,6 +107,10 @@ impl Session {
             _ => return Err(SessionError::NotNow),
         };
         let texts = state.charter().texts;
+        if texts != crate::texts::hash() {
+            // Nobody signs what this program could not show them.
+            return Err(SessionError::Refused(Refused::OtherTexts));
+        }
         let founding = state.founding().clone();
         let pledge = self.sign_own(now, LASTING_MINUTES, Pledge { texts, accepted })?;
         let join = Join {
@@ -119,7 +143,10 @@ impl Session {
 
     fn handle_charter(&mut self, now: Now, envelope: &[u8]) {
         if self.stage != Stage::Seeking {
-            self.door_replies.remove(&DoorReply::Charter);
+            let own = self.state.as_ref().map(|s| s.founding().envelope());
+            if own.is_some_and(|own| **own == *envelope) {
+                self.door_replies.remove(&DoorReply::Charter);
+            }
             return;
         }
         let charter = Record::verify_in(envelope, &self.circle)
@@ -160,7 +187,7 @@ impl Session {
             self.plan_reply(now, DoorReply::Removal(join));
         } else if state.is_admitted(&join) {
             self.plan_reply(now, DoorReply::Welcome(join));
-        } else if self.stage == Stage::Inside {
+        } else if self.stage == Stage::Inside && !state.is_door_crowded() {
             for record in &records {
                 let applied = self.state.as_mut().map(|s| s.apply(record));
                 if let Some(Ok(Applied::Changed(changes))) = applied {
@@ -174,8 +201,7 @@ impl Session {
     /// The circle's key, sealed to oneself: one is in, or back in.
     fn handle_welcome(&mut self, now: Now, sealed: &SealedTo) {
         if sealed.member != self.me.public_key() {
-            self.door_replies.remove(&DoorReply::Welcome(sealed.member));
-            return;
+            return; // Who could tell whether it is genuine? Nothing that one planned to say is dropped.
         }
         if !matches!(self.stage, Stage::Knocking | Stage::Inside) {
             return;
@@ -192,7 +218,7 @@ impl Session {
             .as_ref()
             .is_some_and(|state| policy::is_authority(state, &record.author()));
         if authentic && self.enter_epoch(now, &record) {
-            self.timers.stop(Timer::Knock);
+            self.timers.set(Timer::Knock, now.at + KNOCK_AGAIN_INSIDE);
         }
     }
 
@@ -209,8 +235,10 @@ impl Session {
         }
         let me = self.me.public_key();
         match record.body() {
-            Body::Refusal(refusal) if refusal.subject == me && self.stage == Stage::Knocking => {
-                if record.check_time(now.minute).is_ok() {
+            Body::Refusal(refusal) if refusal.subject != me => self.handle_record(now, &record),
+            Body::Refusal(refusal) if self.stage == Stage::Knocking => {
+                let mine = self.knock.iter().any(|r| r.id() == refusal.join);
+                if mine && record.check_time(now.minute).is_ok() {
                     let may_knock_again = refusal.may_knock_again;
                     self.end(End::Refused { may_knock_again });
                 }
@@ -232,9 +260,12 @@ impl Session {
             return;
         }
         let rank = self.presence.rank(state, &self.me.public_key(), now.at);
-        self.door_replies
-            .entry(reply)
-            .or_insert(now.at + TURN_TO_ANSWER * rank);
+        if rank >= MAX_RANK {
+            return; // Enough others will answer.
+        }
+        let last = self.replied.get(&reply).copied().unwrap_or_default();
+        let due = (now.at + TURN_TO_ANSWER * rank).max(last + REPLY_AGAIN);
+        self.door_replies.entry(reply).or_insert(due);
     }
 
     pub(super) fn answer_due_doors(&mut self, now: Now) {
@@ -246,6 +277,8 @@ impl Session {
             .collect();
         for reply in due {
             self.door_replies.remove(&reply);
+            self.replied.retain(|_, at| now.at < *at + REPLY_AGAIN);
+            self.replied.insert(reply, now.at);
             self.reply_at_door(reply);
         }
     }
@@ -276,7 +309,11 @@ impl Session {
             .member(member)
             .filter(|_| state.is_admitted(member))?
             .sealing_key;
-        let epoch = state.epoch()?.envelope().clone();
+        let epoch = state.epoch()?;
+        if self.group_key.is_some() && epoch.payload().seq > self.durable {
+            return None; // Not on disk yet: it is sent when it is.
+        }
+        let epoch = epoch.envelope().clone();
         let info = self.welcome_info(member);
         let secret = seal_to(&to, None, &info, &epoch, &mut self.rng).ok()?;
         Some(SealedTo {

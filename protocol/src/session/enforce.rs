@@ -95,15 +95,15 @@ impl Session {
         }
     }
 
-    fn begin_turn(&mut self, now: Now, member: &PublicKey) {
+    pub(super) fn begin_turn(&mut self, now: Now, member: &PublicKey) {
         let Some(turn) = self.state.as_ref().and_then(|s| s.floor().turn()).copied() else {
             return;
         };
-        let over = turn.granted + u64::from(turn.seconds) / 60 + 1 < now.minute;
-        let ends = match over {
-            true => now.at,
-            false => now.at + Duration::from_secs(turn.seconds.into()),
-        };
+        // Records know minutes only, so a turn heard of late may last up to one longer here.
+        let seconds = u64::from(turn.seconds);
+        let over = 60 * (turn.granted + 1) + seconds;
+        let left = over.saturating_sub(60 * now.minute).min(seconds);
+        let ends = now.at + Duration::from_secs(left);
         self.turn_ends = Some((turn.id, ends));
         self.timers.set(Timer::TurnEnd, ends);
         if *member == self.me.public_key() {

@@ -12,7 +12,13 @@ use crate::texts;
 
 use super::epoch::epoch_info;
 use super::message::{CircleMessage, DoorMessage, envelopes};
+use super::timer::Timer;
 use super::{Act, LASTING_MINUTES, Now, Output, Session, SessionConfig, SessionError, Stage};
+
+/// How long members have to arrive in a new epoch before its key is sent to them at the door.
+pub(super) const FIRST_PUSH: std::time::Duration = std::time::Duration::from_secs(1);
+/// How often it is.
+const MAX_PUSHES: u32 = 5;
 
 /// What a founder decides.
 #[derive(Debug, Clone)]
@@ -128,17 +134,16 @@ impl Session {
         }
         let state = self.inside()?;
         match act {
-            Act::Admit(subject) => self.admit(now, subject),
+            Act::Admit(subject) => self.admit(now, &[subject]),
             Act::Refuse(subject) => self.refuse(now, subject),
             Act::GiveTurn(holder) => {
                 let grant = self.grant_to(holder)?;
-                self.decide(now, [grant]).map(drop)
+                self.decide(now, [grant])
             }
             Act::EndTurn => {
                 let lamport = state.floor().lamport();
                 let holder = state.floor().turn().ok_or(SessionError::NotNow)?.holder;
                 self.decide(now, [TurnRelease { holder, lamport }.into()])
-                    .map(drop)
             }
             Act::Remove { member, clause } => {
                 let known = state.member(&member).is_some()
@@ -146,7 +151,6 @@ impl Session {
                 known.then_some(()).ok_or(SessionError::NobodyByThatKey)?;
                 let subject = member;
                 self.decide(now, [Removal { subject, clause }.into()])
-                    .map(drop)
             }
             Act::AutoAdmit(on) => {
                 self.auto_admit = on;
@@ -174,9 +178,9 @@ impl Session {
         let next = state.floor().queue().next();
         let idle = state.floor().turn().is_none();
         if let_in {
-            for subject in waiting {
-                // Refused by the rules (removed, full): they stay outside.
-                let _ = self.admit(now, subject);
+            // Refused by the rules (removed, full): they stay outside.
+            if !waiting.is_empty() {
+                let _ = self.admit(now, &waiting);
             }
         }
         if let Some(holder) = next.filter(|_| self.auto_turns && idle)
@@ -197,37 +201,69 @@ impl Session {
         Ok(grant.into())
     }
 
-    fn admit(&mut self, now: Now, subject: PublicKey) -> Result<(), SessionError> {
-        let applicant = self
-            .inside()?
-            .applicants()
-            .find(|(key, _)| **key == subject)
-            .map(|(_, applicant)| applicant.join.id())
-            .ok_or(SessionError::NobodyByThatKey)?;
-        let admission = Admission {
-            subject,
-            role: Role::Participant,
-            join: applicant,
-        };
-        let ticket = self.decide(now, [admission.into()])?;
-        let welcome = self.welcome(&subject).map(DoorMessage::Welcome);
-        let welcome = welcome.and_then(|message| self.seal_for_door(&message));
-        // Like everything that rests on the chain, it waits until the chain is stored.
-        if let Some(then) = self.after.get_mut(&ticket) {
-            then.extend(welcome);
+    /// Lets people in, all under one new epoch.
+    fn admit(&mut self, now: Now, subjects: &[PublicKey]) -> Result<(), SessionError> {
+        let state = self.inside()?;
+        let mut admissions = Vec::new();
+        for subject in subjects {
+            let applicant = state.applicants().find(|(key, _)| *key == subject);
+            let (_, applicant) = applicant.ok_or(SessionError::NobodyByThatKey)?;
+            applicant.join.check_time(now.minute)?;
+            let admission = Admission {
+                subject: *subject,
+                role: Role::Participant,
+                join: applicant.join.id(),
+            };
+            admissions.push(admission.into());
         }
+        self.decide(now, admissions)?;
+        self.newcomers.extend(subjects);
         Ok(())
+    }
+
+    /// Those let in by the last decision learn at the door that they are.
+    pub(super) fn welcome_newcomers(&mut self) {
+        for member in std::mem::take(&mut self.newcomers) {
+            if let Some(welcome) = self.welcome(&member) {
+                self.say_at_door(&DoorMessage::Welcome(welcome));
+            }
+        }
+    }
+
+    /// Sends the circle key to every member who has not said hello under it, a few times with growing
+    /// pauses: an epoch record that was missed must not leave anybody behind in the epoch before.
+    pub(super) fn push_epoch(&mut self, now: Now) {
+        if self.group_key.is_none() || self.stage != Stage::Inside {
+            return;
+        }
+        let me = self.me.public_key();
+        let missing: Vec<_> = self
+            .state
+            .iter()
+            .flat_map(|s| s.members().map(|(key, _)| *key))
+            .filter(|key| *key != me && !self.arrived.contains(key))
+            .collect();
+        for member in &missing {
+            if let Some(welcome) = self.welcome(member) {
+                self.say_at_door(&DoorMessage::Welcome(welcome));
+            }
+        }
+        self.pushes += 1;
+        if !missing.is_empty() && self.pushes < MAX_PUSHES {
+            self.timers
+                .set(Timer::Push, now.at + FIRST_PUSH * (1 << self.pushes));
+        }
     }
 
     fn refuse(&mut self, now: Now, subject: PublicKey) -> Result<(), SessionError> {
         let state = self.inside()?;
-        if !state.applicants().any(|(key, _)| *key == subject) {
-            return Err(SessionError::NobodyByThatKey);
-        }
+        let applicant = state.applicants().find(|(key, _)| **key == subject);
+        let join = applicant.ok_or(SessionError::NobodyByThatKey)?.1.join.id();
         let may_knock_again = state.refusals(&subject) + 1 < policy::REFUSALS_UNTIL_FINAL;
         let refusal = Refusal {
             subject,
             may_knock_again,
+            join,
         };
         let record = self.sign_authority(now, 0, None, Self::refusal_minutes(), refusal.into())?;
         let applied = self.state.as_mut().map(|s| s.apply(&record));
@@ -240,12 +276,12 @@ impl Session {
     }
 
     /// Puts decisions on the authority chain. If they change who is in, a new epoch follows. What others
-    /// are told waits until it is stored here (the ticket returned); what must stop here stops at once.
-    fn decide<const N: usize>(
+    /// are told waits until it is stored here; what must stop here stops at once.
+    fn decide(
         &mut self,
         now: Now,
-        decisions: [Body; N],
-    ) -> Result<u64, SessionError> {
+        decisions: impl IntoIterator<Item = Body>,
+    ) -> Result<(), SessionError> {
         let mut changes = Vec::new();
         let mut signed = Vec::new();
         for body in decisions {
@@ -265,9 +301,13 @@ impl Session {
             let epoch = self.next_epoch()?;
             signed.push(self.append(now, epoch.into(), &mut changes)?);
         }
-        let ticket = self.publish_when_stored(signed, &changes);
+        self.publish_when_stored(signed, &changes);
+        if changes.iter().any(|c| matches!(c, Change::Epoch(_))) {
+            self.arrived.clear();
+            self.pushes = 0;
+        }
         self.follow(now, &changes);
-        Ok(ticket)
+        Ok(())
     }
 
     /// After somebody left on their own, the key is renewed without them.
@@ -278,6 +318,8 @@ impl Session {
                 && let Ok(record) = self.append(now, epoch.into(), &mut changes)
             {
                 self.publish_when_stored(vec![record], &changes);
+                self.arrived.clear();
+                self.pushes = 0;
                 self.follow(now, &changes);
             }
         }
@@ -347,7 +389,7 @@ impl Session {
     }
 
     /// Sealed now, under the key the circle still has; sent once stored.
-    fn publish_when_stored(&mut self, signed: Vec<Record>, changes: &[Change]) -> u64 {
+    fn publish_when_stored(&mut self, signed: Vec<Record>, changes: &[Change]) {
         let message = CircleMessage {
             records: envelopes(&signed),
             voice_key: None,
@@ -364,6 +406,6 @@ impl Session {
             .flat_map(|s| s.since(stored).cloned().collect::<Vec<_>>())
             .collect();
         self.stored = self.state.as_ref().map(|s| s.head().0);
-        self.persist(records, then)
+        self.persist(records, then);
     }
 }

@@ -312,8 +312,19 @@ pub struct Session {
     auto_turns: bool,
     addresses: Vec<String>,
     next_seq: u64,
-    /// The authority chain is stored up to here.
+    /// The authority chain was handed out for storing up to here.
     stored: Option<u64>,
+    /// The leader's decisions are on disk up to here; none after it is told to anybody.
+    durable: u64,
+    /// Which ticket makes which entry durable.
+    tickets: BTreeMap<u64, u64>,
+    catch_up_allowed: Duration,
+    hello_allowed: Duration,
+    replied: BTreeMap<DoorReply, Duration>,
+    /// Leader: who has said hello under the current epoch, and how often the others were sent its key.
+    arrived: std::collections::BTreeSet<PublicKey>,
+    pushes: u32,
+    newcomers: Vec<PublicKey>,
     next_ticket: u64,
     after: BTreeMap<u64, Vec<Output>>,
     durable_removals: std::collections::BTreeSet<PublicKey>,
@@ -325,6 +336,7 @@ impl Session {
     fn new(config: SessionConfig) -> Result<Self, SessionError> {
         let mut rng = ChaCha20Rng::from_seed(config.rng_seed);
         let door = Channel::door(&config.door, &config.circle);
+        let me = config.pseudonym.public_key();
         Ok(Self {
             circle: config.circle,
             me: config.pseudonym,
@@ -338,7 +350,7 @@ impl Session {
             knock: Vec::new(),
             epochs: epoch::Epochs::default(),
             presence: presence::PresenceTable::default(),
-            voice: voice::VoiceState::new(&mut rng)?,
+            voice: voice::VoiceState::new(&mut rng, &me)?,
             catch_up: None,
             turn_ends: None,
             heard_until: BTreeMap::new(),
@@ -349,6 +361,14 @@ impl Session {
             addresses: Vec::new(),
             next_seq: config.first_seq,
             stored: None,
+            durable: 0,
+            tickets: BTreeMap::new(),
+            catch_up_allowed: Duration::ZERO,
+            hello_allowed: Duration::ZERO,
+            replied: BTreeMap::new(),
+            arrived: Default::default(),
+            pushes: 0,
+            newcomers: Vec::new(),
             next_ticket: 0,
             after: BTreeMap::new(),
             durable_removals: Default::default(),
@@ -413,13 +433,13 @@ impl Session {
             return Ok(session);
         }
         let admitted = state.is_admitted(&me);
-        let turn = state.floor().turn().map(|turn| turn.id);
-        if let Some(turn) = turn {
-            // Nobody's turn outlasts the absence of everybody who could have measured it.
-            state.expire_turn(&turn);
-        }
+        let holder = state.floor().turn().map(|turn| turn.holder);
+        session.durable = state.head().0;
         session.state = Some(state);
         session.open_door();
+        if let Some(holder) = holder {
+            session.begin_turn(now, &holder);
+        }
         if admitted {
             session.enter_latest_epoch(now);
             session.timers.set(Timer::Knock, now.at);
@@ -472,7 +492,7 @@ impl Session {
     pub fn handle_input(&mut self, now: Now, input: Input<'_>) -> Result<(), SessionError> {
         let out = matches!(self.stage, Stage::Out(_));
         match input {
-            Input::Persisted(ticket) => self.handle_persisted(ticket),
+            Input::Persisted(ticket) => self.handle_persisted(now, ticket),
             _ if out => return Err(SessionError::NotNow),
             Input::Control {
                 topic,
@@ -510,6 +530,7 @@ impl Session {
                 Timer::Hello => self.say_hello(now),
                 Timer::TurnEnd => self.end_turn_on_time(now),
                 Timer::Grace => self.refresh_speaking(now),
+                Timer::Push => self.push_epoch(now),
                 Timer::Close => self.close_removed(now),
                 Timer::OldEpoch => self.leave_old_epoch(),
                 Timer::OldVoiceKeys => self.voice.forget_old(now.at),
@@ -546,17 +567,23 @@ impl Session {
         let Some(message) = channel.open::<CircleMessage>(payload) else {
             return false;
         };
-        self.handle_circle_message(now, message);
+        let current = self.epochs.current().is_some_and(|c| c.topic == topic);
+        self.handle_circle_message(now, message, current);
         true
     }
 
-    fn handle_circle_message(&mut self, now: Now, message: CircleMessage) {
+    fn handle_circle_message(&mut self, now: Now, message: CircleMessage, current: bool) {
         for envelope in message.records.iter().take(message::MAX_RECORDS) {
             let Ok(record) = Record::verify_in(envelope, &self.circle) else {
                 continue;
             };
             match record.body() {
-                Body::Hello(_) => self.handle_hello(now, &record),
+                Body::Hello(_) => {
+                    if current {
+                        self.arrived.insert(record.author());
+                    }
+                    self.handle_hello(now, &record);
+                }
                 _ => self.handle_record(now, &record),
             }
         }
@@ -571,8 +598,10 @@ impl Session {
             return;
         };
         let on_chain = record.author() == state.charter().group_key;
-        // What stands in the chain stands, however long ago it was said; the rest must be of now.
-        if !on_chain && record.check_time(now.minute).is_err() {
+        // What stands in the chain stands, however long ago it was said, and what it rests on with it: a
+        // pledge and a join were judged at the door. The rest must be of now.
+        let judged = matches!(record.body(), Body::Pledge(_) | Body::Join(_));
+        if !on_chain && !judged && record.check_time(now.minute).is_err() {
             return;
         }
         self.note_progress(record);
@@ -635,16 +664,26 @@ impl Session {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.after.insert(ticket, then);
+        self.tickets.insert(ticket, self.stored.unwrap_or(0));
         self.outputs.push_back(Output::Persist { ticket, records });
         ticket
     }
 
-    fn handle_persisted(&mut self, ticket: u64) {
+    fn handle_persisted(&mut self, now: Now, ticket: u64) {
+        let head = self.tickets.remove(&ticket).unwrap_or(0);
+        self.durable = self.durable.max(head);
         for output in self.after.remove(&ticket).unwrap_or_default() {
             if let Output::Event(Event::RemovalDurable(key)) = &output {
                 self.durable_removals.insert(*key);
             }
             self.outputs.push_back(output);
+        }
+        let epoch = self.state.as_ref().and_then(|s| s.epoch());
+        let fresh = epoch.is_some_and(|e| e.payload().seq <= self.durable);
+        if fresh && self.group_key.is_some() && self.pushes == 0 {
+            self.welcome_newcomers();
+            self.pushes = 1;
+            self.timers.set(Timer::Push, now.at + lead::FIRST_PUSH);
         }
     }
 

@@ -19,6 +19,8 @@ use super::{LIVE_MINUTES, Now, Output, Session, Stage};
 const HELLO_EVERY: Duration = Duration::from_secs(30);
 /// How often at first, while people find each other.
 const HELLO_AT_FIRST: Duration = Duration::from_millis(500);
+/// However often somebody is asked, no two hellos come closer than this.
+const HELLO_GAP: Duration = Duration::from_millis(200);
 /// Without a packet of theirs for so long, somebody present is looked for again.
 const UNHEARD_FOR: Duration = Duration::from_secs(2);
 /// For how long that is.
@@ -102,7 +104,8 @@ impl Session {
     pub(super) fn say_hello_soon(&mut self, now: Now) {
         if self.stage == Stage::Inside {
             let jitter = Duration::from_millis(10 + u64::from(self.rng.next_u32() % 70));
-            self.timers.set_sooner(Timer::Hello, now.at + jitter);
+            let at = (now.at + jitter).max(self.hello_allowed);
+            self.timers.set_sooner(Timer::Hello, at);
         }
     }
 
@@ -112,6 +115,7 @@ impl Session {
             voice_key: None,
         };
         self.broadcast(&message);
+        self.hello_allowed = now.at + HELLO_GAP;
         let every = match self.presence.is_unsettled(now.at) {
             true => HELLO_AT_FIRST,
             false => HELLO_EVERY,
@@ -260,7 +264,8 @@ impl Session {
 
     /// Leaves for good.
     pub(super) fn leave(&mut self, now: Now) -> Result<(), super::SessionError> {
-        if self.stage == Stage::Inside {
+        // A leader stays a member while away, and can come back to lead.
+        if self.stage == Stage::Inside && self.group_key.is_none() {
             let leave = self.sign_own(now, LIVE_MINUTES, crate::record::Leave {})?;
             let records = envelopes([&leave]);
             self.broadcast(&CircleMessage {

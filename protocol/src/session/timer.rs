@@ -15,6 +15,8 @@ pub(super) enum Timer {
     TurnEnd,
     /// Somebody's grace after a turn, or an admission, is over: look again at who may be heard.
     Grace,
+    /// Send the new circle key again to members who have not arrived under it.
+    Push,
     /// Close the connection of somebody who was removed.
     Close,
     /// Stop listening on the epoch before.

@@ -38,13 +38,16 @@ pub(super) struct VoiceState {
     held: BTreeMap<u64, Held>,
     early: VecDeque<(u64, [u8; PACKET_BYTES])>,
     handed_out: BTreeMap<PublicKey, Duration>,
+    /// First sequence number of each member's newest key: none before it is taken again.
+    newest: BTreeMap<PublicKey, u64>,
     pub may_speak: bool,
 }
 
 impl VoiceState {
-    pub fn new(rng: &mut impl CryptoRng) -> Result<Self, VoiceError> {
+    pub fn new(rng: &mut impl CryptoRng, me: &PublicKey) -> Result<Self, VoiceError> {
         Ok(Self {
-            send: SendKey::generate(rng, 0)?,
+            send: SendKey::generate(rng, me, 0)?,
+            newest: BTreeMap::new(),
             held: BTreeMap::new(),
             early: VecDeque::new(),
             handed_out: BTreeMap::new(),
@@ -62,6 +65,7 @@ impl VoiceState {
     pub fn forget(&mut self, member: &PublicKey) {
         self.held.retain(|_, held| held.member != *member);
         self.handed_out.remove(member);
+        self.newest.remove(member);
     }
     pub fn forget_old(&mut self, now: Duration) {
         self.held
@@ -72,20 +76,33 @@ impl VoiceState {
         self.early.clear();
         self.may_speak = false;
     }
-    fn install(&mut self, now: Duration, member: PublicKey, key_id: u64, key: ReceiveKey) {
+    /// Whether a key is later than any this member handed out before on the same connection.
+    fn is_newer(&self, member: &PublicKey, secret: &VoiceKeySecret) -> bool {
+        self.newest
+            .get(member)
+            .is_none_or(|first| secret.first > *first)
+    }
+    fn install(
+        &mut self,
+        now: Duration,
+        member: PublicKey,
+        secret: &VoiceKeySecret,
+        key: ReceiveKey,
+    ) {
+        self.newest.insert(member, secret.first);
         for held in self.held.values_mut().filter(|h| h.member == member) {
             held.until.get_or_insert(now + OLD_KEY_FOR);
         }
         let until = None;
-        self.held.insert(key_id, Held { member, key, until });
+        self.held.insert(secret.key_id, Held { member, key, until });
     }
 }
 
 impl Session {
     /// Replaces one's key, and hands the new one to everybody who is still a member.
     pub(super) fn replace_voice_key(&mut self, now: Now) {
-        let from = self.voice.send.next_sequence();
-        match SendKey::generate(&mut self.rng, from) {
+        let from = self.voice.send.next_sequence() + 1;
+        match SendKey::generate(&mut self.rng, &self.me.public_key(), from) {
             Ok(key) => self.voice.send = key,
             Err(error) => {
                 // The sequence has run out: silence is better than a key that others still hold.
@@ -136,6 +153,7 @@ impl Session {
     }
 
     pub(super) fn handle_voice_key(&mut self, now: Now, handout: &VoiceKeyHandout) {
+        self.voice.forget_old(now.at);
         let me = self.me.public_key();
         let Some(mine) = handout.sealed.iter().find(|s| s.member == me) else {
             return;
@@ -154,19 +172,17 @@ impl Session {
         let opened = open_sealed(&self.me, Some(&sender.sealing_key), &info, &mine.secret);
         let Some(secret) = opened
             .ok()
-            .and_then(|bytes| VoiceKeySecret::from_bytes(&bytes))
+            .and_then(|bytes| VoiceKeySecret::from_bytes(&handout.from, &bytes))
         else {
             return;
         };
-        // A key id that is taken stays with whoever had it first.
-        if self.voice.held.contains_key(&secret.key_id) || secret.key_id == self.voice.own_key_id()
-        {
+        if !self.voice.is_newer(&handout.from, &secret) {
             return;
         }
         let Some(key) = ReceiveKey::new(&secret) else {
             return;
         };
-        self.voice.install(now.at, handout.from, secret.key_id, key);
+        self.voice.install(now.at, handout.from, &secret, key);
         self.timers.set(Timer::OldVoiceKeys, now.at + OLD_KEY_FOR);
         let early = std::mem::take(&mut self.voice.early);
         for (id, packet) in early {

@@ -23,8 +23,10 @@ use sframe::{
     header::SframeHeader,
     key::{DecryptionKey, EncryptionKey},
 };
+use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
+use crate::id::PublicKey;
 use crate::identity::Secret;
 
 /// One coded 20 ms voice frame: 32 kb/s.
@@ -76,8 +78,10 @@ pub struct VoiceFrame {
 /// What a sender hands to each member: enough to open and to verify, not to forge.
 #[derive(Clone)]
 pub struct VoiceKeySecret {
-    /// Names the key in each packet.
+    /// Names the key in each packet. A commitment to owner and keys, so that nobody can take another's.
     pub key_id: u64,
+    /// Sequence number of its first packet: a later key has a higher one, so an old one cannot come back.
+    pub first: u64,
     /// SFrame base key.
     pub base_key: Secret,
     /// Verifies the frames.
@@ -85,25 +89,41 @@ pub struct VoiceKeySecret {
 }
 
 impl VoiceKeySecret {
-    /// 72 bytes: key id ‖ base key ‖ media key.
+    /// 72 bytes: first sequence number ‖ base key ‖ media key.
     pub fn to_bytes(&self) -> [u8; 72] {
         let mut bytes = [0; 72];
-        bytes[..8].copy_from_slice(&self.key_id.to_be_bytes());
+        bytes[..8].copy_from_slice(&self.first.to_be_bytes());
         bytes[8..40].copy_from_slice(self.base_key.as_bytes());
         bytes[40..].copy_from_slice(&self.media_key);
         bytes
     }
-    /// The reverse of [`to_bytes`](Self::to_bytes); `None` for any other length or key id range.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (key_id, rest) = bytes.split_first_chunk::<8>()?;
+    /// The reverse of [`to_bytes`](Self::to_bytes), for a key handed out by `owner`; `None` for any other
+    /// length.
+    pub fn from_bytes(owner: &PublicKey, bytes: &[u8]) -> Option<Self> {
+        let (first, rest) = bytes.split_first_chunk::<8>()?;
         let (base_key, rest) = rest.split_first_chunk::<32>()?;
-        let key_id = u64::from_be_bytes(*key_id);
-        (key_id >> 63 == 1).then_some(())?;
-        Some(Self {
-            key_id,
-            base_key: Secret::from_bytes(*base_key),
-            media_key: rest.try_into().ok()?,
-        })
+        let first = u64::from_be_bytes(*first);
+        let base_key = Secret::from_bytes(*base_key);
+        Some(Self::new(owner, first, base_key, rest.try_into().ok()?))
+    }
+
+    /// The id is SHA-256("undertone/1/key-id" ‖ owner ‖ base key ‖ media key), its top bit set.
+    fn new(owner: &PublicKey, first: u64, base_key: Secret, media_key: [u8; 32]) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(b"undertone/1/key-id");
+        digest.update(owner.as_bytes());
+        digest.update(base_key.as_bytes());
+        digest.update(media_key);
+        let digest: [u8; 32] = digest.finalize().into();
+        let id = digest
+            .first_chunk::<8>()
+            .map_or(0, |b| u64::from_be_bytes(*b));
+        Self {
+            key_id: id | 1 << 63,
+            first,
+            base_key,
+            media_key,
+        }
     }
 }
 
@@ -122,22 +142,23 @@ pub struct SendKey {
 }
 
 impl SendKey {
-    /// A fresh key whose first packet has this sequence number (see [`SendKey::next_sequence`]).
+    /// A fresh key of `owner`'s whose first packet has at least this sequence number (see
+    /// [`SendKey::next_sequence`]).
     ///
     /// # Errors
     /// [`VoiceError::Exhausted`] when the sequence has run out (after 990 days of talk).
-    pub fn generate(rng: &mut impl CryptoRng, from: u64) -> Result<Self, VoiceError> {
+    pub fn generate(
+        rng: &mut impl CryptoRng,
+        owner: &PublicKey,
+        from: u64,
+    ) -> Result<Self, VoiceError> {
         let from = from.max(FIRST_SEQUENCE);
         let base_key = Secret::random(rng);
         let mut media_seed = [0; 32];
         rng.fill_bytes(&mut media_seed);
         let media = SigningKey::from_bytes(&media_seed);
         media_seed.zeroize();
-        let secret = VoiceKeySecret {
-            key_id: rng.next_u64() | 1 << 63,
-            base_key,
-            media_key: media.verifying_key().to_bytes(),
-        };
+        let secret = VoiceKeySecret::new(owner, from, base_key, media.verifying_key().to_bytes());
         let encryption = EncryptionKey::derive_from(
             CipherSuite::AesGcm128Sha256,
             secret.key_id,
@@ -273,9 +294,11 @@ mod tests {
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
 
+    const OWNER: PublicKey = PublicKey::from_bytes([1; 32]);
+
     fn pair() -> (SendKey, ReceiveKey) {
-        let send = SendKey::generate(&mut ChaCha20Rng::from_seed([1; 32]), 0).unwrap();
-        let secret = VoiceKeySecret::from_bytes(&send.secret().to_bytes()).unwrap();
+        let send = SendKey::generate(&mut ChaCha20Rng::from_seed([1; 32]), &OWNER, 0).unwrap();
+        let secret = VoiceKeySecret::from_bytes(&OWNER, &send.secret().to_bytes()).unwrap();
         let receive = ReceiveKey::new(&secret).unwrap();
         (send, receive)
     }
@@ -311,7 +334,8 @@ mod tests {
     #[test]
     fn a_member_who_holds_the_key_cannot_forge_its_sender() {
         let (mut send, mut receive) = pair();
-        let mut forger = SendKey::generate(&mut ChaCha20Rng::from_seed([2; 32]), 0).unwrap();
+        let mut forger =
+            SendKey::generate(&mut ChaCha20Rng::from_seed([2; 32]), &OWNER, 0).unwrap();
         forger.secret.key_id = send.secret.key_id;
         forger.encryption = EncryptionKey::derive_from(
             CipherSuite::AesGcm128Sha256,
@@ -324,6 +348,16 @@ mod tests {
         // The forgery did not use up the sequence number either.
         let genuine = send.seal(&[2; OPUS_BYTES], false).unwrap();
         assert!(receive.open(&genuine).is_ok());
+    }
+
+    #[test]
+    fn nobody_can_hand_out_a_key_under_anothers_id() {
+        let (send, _) = pair();
+        let bytes = send.secret().to_bytes();
+        let other = PublicKey::from_bytes([2; 32]);
+        let taken = VoiceKeySecret::from_bytes(&other, &bytes).unwrap();
+        assert_ne!(taken.key_id, send.secret().key_id);
+        assert!(VoiceKeySecret::from_bytes(&OWNER, &bytes[1..]).is_none());
     }
 
     #[test]
