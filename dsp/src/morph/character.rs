@@ -77,9 +77,9 @@ impl Character {
 pub(super) const SINUSOIDS: usize = 3;
 pub(super) const COSINES: usize = 6;
 
-const TRACT: f32 = 0.18;
-const PIVOT: f32 = 0.22;
-const SINUSOID: f32 = 0.09;
+const TRACT: f32 = 0.22;
+const PIVOT: f32 = 0.27;
+const SINUSOID: f32 = 0.11;
 const COSINE_DB: f32 = 4.5;
 const CONTRAST: (f32, f32) = (0.95, 1.35);
 /// A draw with less than this much warp (1 is the edge of the range) is too near "unchanged".

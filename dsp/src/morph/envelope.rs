@@ -36,6 +36,8 @@ const MEMORY_HOPS: f32 = 6_000.0;
 const DRIFT: f32 = 0.02;
 /// The warp is drawn anew this often, as the tract drifts.
 const WARP_EVERY_HOPS: u32 = 8;
+/// Below this the tilt goes on level: a fundamental that is 15 dB weaker makes a voice thin, not different.
+const TILT_FROM_HZ: f32 = 435.0;
 /// Average speech, log spectrum of an all-pole model, dB at Hz.
 const PRIOR_DB: [(f32, f32); 11] = [
     (0.0, 8.0),
@@ -117,8 +119,9 @@ impl EnvelopeMorph {
                 .enumerate()
                 .map(|(j, db)| db * (std::f32::consts::PI * (j + 1) as f32 * mel).cos())
                 .sum();
-            target_db[bin] =
-                MEAN_SHARE * prior[bin] + voice.tilt_db * (hz.max(100.0) / 1_000.0).log2() + colour;
+            target_db[bin] = MEAN_SHARE * prior[bin]
+                + voice.tilt_db * (hz.max(TILT_FROM_HZ) / 1_000.0).log2()
+                + colour;
             bend[bin] += voice
                 .sinusoids
                 .iter()

@@ -4,7 +4,7 @@ use super::character::PseudoVoice;
 
 /// The target keeps at least this far from the speaker's mean, and at most the other, in octaves.
 const LEAST_SHIFT: f32 = 2.0 / 12.0;
-const MOST_SHIFT: f32 = 1.0;
+const MOST_SHIFT: f32 = 9.0 / 12.0;
 /// Voiced hops after which the mean is trusted, and those it remembers at most (30 s).
 const SETTLING_HOPS: f32 = 40.0;
 const MEMORY_HOPS: f32 = 6_000.0;
