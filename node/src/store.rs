@@ -26,7 +26,10 @@ use undertone_protocol::seal;
 /// Requests waiting for the disk at most; more than a circle makes in a minute.
 const MAX_QUEUE: usize = 256;
 /// Own records of one run are numbered within such a block.
-const SEQ_BLOCK: u64 = 1 << 20;
+const SEQ_BLOCK: u64 = 1 << 18;
+/// A block begins no lower than the clock says, in steps of so many seconds: whoever left, and forgot what
+/// numbers they used, still goes on above them when they come back.
+const SEQ_STEP_SECONDS: u64 = 4;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -218,9 +221,10 @@ impl Store {
 
     /// Takes the next block of sequence numbers of a circle: its first, and the file to put back before
     /// any record is signed with it.
-    pub fn next_block(file: &mut CircleFile) -> u64 {
-        let first = file.seq_ceiling;
-        file.seq_ceiling += SEQ_BLOCK;
+    pub fn next_block(file: &mut CircleFile, unix_seconds: u64) -> u64 {
+        let by_clock = unix_seconds / SEQ_STEP_SECONDS * SEQ_BLOCK;
+        let first = file.seq_ceiling.max(by_clock);
+        file.seq_ceiling = first + SEQ_BLOCK;
         first
     }
 
@@ -485,6 +489,18 @@ mod tests {
         for word in ["Quiet Heron", "Evening circle", "first envelope"] {
             assert!(!holds(folder.path(), word.as_bytes()), "{word} is legible");
         }
+    }
+
+    #[test]
+    fn numbers_rise_over_restarts_and_over_forgetting() {
+        let mut kept = file(1);
+        let first = Store::next_block(&mut kept, 1_000_000);
+        let restarted = Store::next_block(&mut kept, 1_000_000);
+        assert!(restarted >= first + SEQ_BLOCK);
+        let clock_set_back = Store::next_block(&mut kept, 10);
+        assert!(clock_set_back >= restarted + SEQ_BLOCK);
+        let returned = Store::next_block(&mut file(1), 1_000_000 + 3 * SEQ_STEP_SECONDS);
+        assert!(returned >= restarted + SEQ_BLOCK);
     }
 
     #[tokio::test]

@@ -492,3 +492,19 @@ fn a_leader_who_leaves_can_come_back_and_lead() {
     let leader = world.node(0).key();
     assert!(world.node(2).last_heard(&leader).is_some());
 }
+
+#[test]
+fn whoever_left_can_come_back() {
+    let mut world = circle(19, 2);
+    world.act(2, Act::Leave).unwrap();
+    world.run_for(seconds(3));
+    world.wipe_and_return(2).unwrap();
+    world.run_for(seconds(3));
+    world.sign(2).unwrap();
+    world.run_for(seconds(6));
+    assert_eq!(stage(&world, 2), Stage::Inside);
+    let speaker = world.node(1).key();
+    world.act(0, Act::GiveTurn(speaker)).unwrap();
+    world.run_for(seconds(2));
+    assert!(world.node(2).last_heard(&speaker).is_some());
+}

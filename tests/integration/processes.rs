@@ -238,6 +238,12 @@ fn a_killed_node_comes_back_with_its_state_while_the_others_go_on() {
     fox.say("leave");
     assert_eq!(fox.ended(), Some(0));
     leader.wait("- Amber Fox is gone");
+
+    // Whoever left knocks anew, as somebody who has nothing.
+    std::thread::sleep(Duration::from_secs(8));
+    let fox = Terminal::join(folder.path(), "Amber Fox", &invite);
+    fox.wait("The door of");
+    fox.wait("+ Quiet Heron is here");
 }
 
 #[test]

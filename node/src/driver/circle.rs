@@ -102,7 +102,7 @@ pub(super) fn session_config(
         group_key: file
             .group_key
             .map(|key| GroupKey::from_secret(&Secret::from_bytes(key))),
-        first_seq: Store::next_block(file),
+        first_seq: Store::next_block(file, unix_seconds()),
         rng_seed: os_bytes()?,
     };
     Ok((config, transport))
@@ -475,13 +475,15 @@ impl Circle {
 }
 
 fn now_since(clock: Instant) -> Now {
-    let minute = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs() / 60);
     Now {
         at: clock.elapsed(),
-        minute,
+        minute: unix_seconds() / 60,
     }
+}
+
+fn unix_seconds() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |d| d.as_secs())
 }
 
 fn first_address(file: &CircleFile) -> Result<RelayAddress, NodeError> {

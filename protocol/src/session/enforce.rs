@@ -82,14 +82,21 @@ impl Session {
 
     /// Somebody is gone: their sound and keys are dropped, and one's own key is replaced without them.
     fn see_off(&mut self, now: Now, member: &PublicKey) {
+        if *member == self.me.public_key() {
+            // Somebody who comes back reads of their own leaving long ago, before being let in anew.
+            let past = self
+                .state
+                .as_ref()
+                .is_some_and(|s| s.is_admitted(member) || s.epoch_number() < self.epochs.number());
+            if !past {
+                self.end(End::Left);
+            }
+            return;
+        }
         self.outputs.push_back(Output::Silence(*member));
         self.voice.forget(member);
         self.presence.remove(member);
         self.update_allowed();
-        if *member == self.me.public_key() {
-            self.end(End::Left);
-            return;
-        }
         if self.stage == Stage::Inside {
             self.replace_voice_key(now);
         }
