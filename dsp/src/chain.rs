@@ -307,5 +307,10 @@ impl Default for ReceiveChain {
 
 const _: () = assert!(TAIL_SAMPLES <= FRAME_SAMPLES);
 
+/// Both chains may be made on one thread and run on another.
+const fn may_move_between_threads<T: Send>() {}
+const _: () = may_move_between_threads::<SendChain>();
+const _: () = may_move_between_threads::<ReceiveChain>();
+
 #[cfg(test)]
 mod tests;

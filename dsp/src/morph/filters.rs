@@ -100,8 +100,7 @@ pub(super) struct Biquad {
 impl Biquad {
     /// High-pass at `hz` for samples at 48 kHz, Butterworth.
     pub(super) fn high_pass(hz: f32) -> Self {
-        let (sin, cos, alpha) = Self::angle(hz, std::f32::consts::FRAC_1_SQRT_2);
-        let _ = sin;
+        let (cos, alpha) = Self::angle(hz, std::f32::consts::FRAC_1_SQRT_2);
         let half = (1.0 + cos) / 2.0;
         Self::normalised(
             [half, -(1.0 + cos), half],
@@ -111,7 +110,7 @@ impl Biquad {
 
     /// Band-pass about `hz` for samples at 48 kHz, 0 dB at the peak.
     pub(super) fn band_pass(hz: f32, q: f32) -> Self {
-        let (_, cos, alpha) = Self::angle(hz, q);
+        let (cos, alpha) = Self::angle(hz, q);
         Self::normalised([alpha, 0.0, -alpha], [1.0 + alpha, -2.0 * cos, 1.0 - alpha])
     }
 
@@ -135,9 +134,10 @@ impl Biquad {
         }
     }
 
-    fn angle(hz: f32, q: f32) -> (f32, f32, f32) {
+    /// Cosine of the angle, and the cookbook's alpha.
+    fn angle(hz: f32, q: f32) -> (f32, f32) {
         let (sin, cos) = (std::f32::consts::TAU * hz / crate::SAMPLE_RATE_HZ as f32).sin_cos();
-        (sin, cos, sin / (2.0 * q))
+        (cos, sin / (2.0 * q))
     }
 
     fn normalised(b: [f32; 3], a: [f32; 3]) -> Self {

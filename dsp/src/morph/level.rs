@@ -63,8 +63,9 @@ impl Activity {
     }
 }
 
-/// 10 ms, in core samples.
-const SMOOTHING: f32 = 1.0 / 160.0;
+/// 35 ms, in core samples: several periods of the lowest voice, or its pulses would be levelled one by one.
+/// The filters' own gains are exact and instant; this only corrects what re-pitching adds or loses.
+const SMOOTHING: f32 = 1.0 / 560.0;
 const MOST_GAIN: f32 = 4.0;
 const QUIET_POWER: f32 = 1e-9;
 /// Background is turned down this far: noise and room identify too.

@@ -16,8 +16,9 @@ const EPOCHS: usize = 64;
 const GRAINS: usize = 6;
 /// Longest fade from one grain to the next, 4 ms.
 const LONGEST_FADE: f32 = 64.0;
-/// Fade where voicing changes.
+/// The next pulse is sought this far about where it is expected, in periods, and costs as much at the edge.
 const SEARCH: f32 = 0.2;
+const OFF_COST: f32 = 0.15;
 /// Samples after an epoch that its score looks at.
 const EPOCH_AHEAD: usize = 24;
 
@@ -238,15 +239,14 @@ impl Resynthesis {
             if to >= end {
                 break;
             }
-            self.learn_polarity(last, to);
-            let loudest = (from..=to).map(|n| self.pulse(n)).fold(1e-9_f32, f32::max);
+            // The voice itself says better than its residual where it repeats: pulses of breathy or nasal
+            // voices are weak, and of high ones hardly there.
             let next = (from..=to)
                 .map(|n| {
                     let off = (n as f32 - expected) / reach;
                     (
                         n,
-                        0.4 * self.pulse(n) / loudest + 2.0 * self.likeness(last, n, pitch.period)
-                            - 0.3 * off * off,
+                        self.likeness(last, n, pitch.period) - OFF_COST * off * off,
                     )
                 })
                 .fold((expected as i64, f32::MIN), |best, it| {
@@ -275,7 +275,7 @@ impl Resynthesis {
         }
         let count = (to - from).max(1) as f32;
         let skew = cube / count / (power / count).powf(1.5);
-        self.polarity += 0.02 * (skew.clamp(-4.0, 4.0) - self.polarity);
+        self.polarity += 0.2 * (skew.clamp(-4.0, 4.0) - self.polarity);
     }
 
     /// How much of a pulse there is: smoothed residual in the pulses' direction.
@@ -288,7 +288,7 @@ impl Resynthesis {
 
     /// Correlation of the voice about two places.
     fn likeness(&self, a: i64, b: i64, period: f32) -> f32 {
-        let before = (0.5 * period) as i64;
+        let before = (0.8 * period) as i64;
         let (mut cross, mut aa, mut bb) = (0.0, 1e-9, 1e-9);
         for i in -before..EPOCH_AHEAD as i64 {
             let (x, y) = (
