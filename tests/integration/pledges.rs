@@ -114,4 +114,10 @@ fn a_foreign_cose_library_agrees() {
     assert!(text.contains(&pledge(5).author().to_hex()), "{text}");
     let (code, text) = check("changed.txt", &flipped(&file), &[]);
     assert_eq!(code, Some(1), "{text}");
+
+    for (circle, expected) in [(5, 0), (6, 1)] {
+        let circle = CircleId::from_bytes([circle; 32]).to_hex();
+        let (code, text) = check("genuine.txt", &file, &["--circle", &circle]);
+        assert_eq!(code, Some(expected), "{text}");
+    }
 }
