@@ -25,7 +25,7 @@ fn pledge() -> Record {
         circle: CircleId::from_bytes([2; 32]),
         seq: 0,
         prev: None,
-        head: None,
+        lamport: 0,
         created: 1,
         valid_minutes: 60,
         body: Pledge { texts, accepted }.into(),

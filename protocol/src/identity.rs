@@ -163,10 +163,10 @@ pub struct Draft {
     pub circle: CircleId,
     /// Position in the author's chain.
     pub seq: u64,
-    /// The author's record before (authority chains).
+    /// What it follows in the author's authority chain.
     pub prev: Option<crate::id::RecordId>,
-    /// The authority chain's head as known to the author.
-    pub head: Option<crate::id::RecordId>,
+    /// Lamport time.
+    pub lamport: u64,
     /// Minutes since 1970 UTC.
     pub created: u64,
     /// For how many minutes it is valid.
@@ -183,7 +183,7 @@ impl Draft {
                 author: public_key(key),
                 seq: self.seq,
                 prev: self.prev,
-                head: self.head,
+                lamport: self.lamport,
                 created: self.created,
                 expires: self.created.saturating_add(self.valid_minutes),
                 body: self.body,

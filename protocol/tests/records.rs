@@ -4,7 +4,7 @@
 
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
 use ed25519_dalek::{Signer, SigningKey};
-use undertone_protocol::id::{CircleId, Nonce, PublicKey, TextsHash};
+use undertone_protocol::id::{CircleId, Nonce, PublicKey, RecordId, TextsHash};
 use undertone_protocol::identity::{Draft, GroupKey, Pseudonym, RootSeed, Secret};
 use undertone_protocol::pledge_file;
 use undertone_protocol::record::*;
@@ -26,10 +26,16 @@ fn draft(body: impl Into<Body>) -> Draft {
         circle: circle(),
         seq: 3,
         prev: None,
-        head: None,
+        lamport: 4,
         created: MINUTE,
         valid_minutes: 60,
         body: body.into(),
+    }
+}
+
+fn leave() -> Leave {
+    Leave {
+        join: RecordId::from_bytes([3; 32]),
     }
 }
 
@@ -48,6 +54,7 @@ fn charter() -> (GroupKey, Record) {
         admission: AdmissionMode::Approval,
         max_members: 8,
         turn_seconds: 180,
+        floor: FloorMode::Active,
         listener_welcome: true,
         route: RouteKind::Relay,
         recovery_key: key.public_key(),
@@ -151,7 +158,7 @@ fn a_record_does_not_pass_for_another_circle_or_kind() {
     );
 
     // A leave (kind 11) and a hello share nothing; a leave and a record of kind 99 differ in one byte.
-    let leave = somebody().sign(draft(Leave {})).unwrap();
+    let leave = somebody().sign(draft(leave())).unwrap();
     let unknown = replace(
         leave.envelope(),
         &[0x01, 0x0b, 0x02],
@@ -220,6 +227,8 @@ fn limits_hold() {
             name: name.into(),
             sealing_key: somebody().sealing_key(),
             pledge: pledge().id(),
+            invite: None,
+            puzzle: None,
         }))
     };
     assert!(join("Quiet Heron").is_ok());
@@ -227,19 +236,23 @@ fn limits_hold() {
         assert_eq!(join(bad), Err(RecordError::BadField("name")), "{bad:?}");
     }
     let removal = |clause: &str| {
-        somebody().sign(draft(Removal {
+        let mut notice = draft(Removal {
             subject: somebody().public_key(),
             clause: clause.into(),
-        }))
+            until: None,
+            cut: None,
+        });
+        notice.prev = Some(pledge().id());
+        somebody().sign(notice)
     };
     assert!(removal("8").is_ok());
     assert_eq!(removal("9"), Err(RecordError::BadField("clause")));
 
-    let mut far = draft(Leave {});
+    let mut far = draft(leave());
     far.seq = MAX_INTEGER + 1;
     assert!(somebody().sign(far).is_err());
     // Only a charter may stand outside a circle.
-    let mut unborn = draft(Leave {});
+    let mut unborn = draft(leave());
     unborn.circle = CircleId::UNBORN;
     assert_eq!(
         somebody().sign(unborn),
@@ -302,7 +315,7 @@ fn an_exported_pledge_reads_back_and_nothing_else_passes_for_one() {
         Err(pledge_file::PledgeFileError::NoBlock)
     );
     assert_eq!(
-        pledge_file::write(&somebody().sign(draft(Leave {})).unwrap()),
+        pledge_file::write(&somebody().sign(draft(leave())).unwrap()),
         None
     );
 }

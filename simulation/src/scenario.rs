@@ -48,6 +48,7 @@ pub fn removal(seed: u64, members: u8, network: Network, route: RouteKind) -> Re
         Act::Remove {
             member: key,
             clause,
+            minutes: None,
         },
     )?;
     world.run_for(Duration::from_secs(10));
@@ -96,7 +97,7 @@ pub fn removal(seed: u64, members: u8, network: Network, route: RouteKind) -> Re
         "the removed one came back in"
     );
     let states: Vec<_> = (0..troll)
-        .filter_map(|i| world.node(i).session()?.state().map(|s| s.head()))
+        .filter_map(|i| world.node(i).session()?.state().map(|s| s.heads()))
         .collect();
     ensure!(
         states.windows(2).all(|pair| pair[0] == pair[1]),

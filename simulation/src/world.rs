@@ -8,7 +8,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use undertone_protocol::id::{CircleId, Nonce, PublicKey, TransportId};
 use undertone_protocol::identity::{GroupKey, Pseudonym, RootSeed, Secret};
-use undertone_protocol::record::{AdmissionMode, RouteKind};
+use undertone_protocol::record::{AdmissionMode, FloorMode, RouteKind};
 use undertone_protocol::session::{
     Act, Event, Founding, Input, Now, Output, RouteKey, Session, SessionConfig, Topic,
 };
@@ -107,7 +107,10 @@ impl World {
     /// # Errors
     /// When the founding fails.
     pub fn new(seed: u64, network: Network, route: RouteKind, max_members: u8) -> Result<Self> {
-        Self::with_admission(seed, network, route, max_members, AdmissionMode::Invite)
+        let mut world =
+            Self::with_admission(seed, network, route, max_members, AdmissionMode::Approval)?;
+        world.act(0, Act::AutoAdmit(true))?;
+        Ok(world)
     }
 
     /// The same, with another way of letting people in.
@@ -144,6 +147,7 @@ impl World {
             admission,
             max_members,
             turn_seconds: 60,
+            floor: FloorMode::Active,
             listener_welcome: false,
             route,
             recovery_key: group_key.public_key(),

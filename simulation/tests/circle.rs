@@ -89,7 +89,7 @@ fn a_turn_ends_on_time_and_the_next_in_the_queue_follows() {
     world.run_for(seconds(2));
     let holder = |world: &World, node: usize| {
         let state = world.node(node).session().unwrap().state().unwrap();
-        state.floor().turn().map(|t| t.holder)
+        state.turn().map(|t| t.holder)
     };
     assert!((0..4).all(|n| holder(&world, n) == Some(keys[2])));
     world.run_for(seconds(60));
@@ -107,6 +107,7 @@ fn a_removed_node_that_restarts_ends_before_it_sends_anything() {
             Act::Remove {
                 member: key,
                 clause: clause.clone(),
+                minutes: None,
             },
         )
         .unwrap();
@@ -134,6 +135,7 @@ fn a_removed_person_who_forgot_it_is_told_at_the_door() {
             Act::Remove {
                 member: key,
                 clause: clause.clone(),
+                minutes: None,
             },
         )
         .unwrap();
@@ -161,6 +163,7 @@ fn a_killed_member_comes_back_with_their_seat_and_hears_the_turn() {
             Act::Remove {
                 member: keys[3],
                 clause,
+                minutes: None,
             },
         )
         .unwrap();
@@ -193,6 +196,7 @@ fn a_killed_leader_comes_back_and_leads_on() {
             Act::Remove {
                 member: keys[1],
                 clause,
+                minutes: None,
             },
         )
         .unwrap();
@@ -275,7 +279,8 @@ fn a_member_cannot_do_what_only_the_leader_may() {
                 1,
                 Act::Remove {
                     member: victim,
-                    clause
+                    clause,
+                    minutes: None
                 }
             )
             .is_err()
@@ -291,7 +296,8 @@ fn a_member_cannot_do_what_only_the_leader_may() {
                 0,
                 Act::Remove {
                     member: leader,
-                    clause
+                    clause,
+                    minutes: None
                 }
             )
             .is_err()
@@ -328,7 +334,16 @@ fn epochs(world: &World, nodes: &[usize]) -> Vec<u32> {
 fn remove(world: &mut World, node: usize) {
     let member = world.node(node).key();
     let clause = "2".to_owned();
-    world.act(0, Act::Remove { member, clause }).unwrap();
+    world
+        .act(
+            0,
+            Act::Remove {
+                member,
+                clause,
+                minutes: None,
+            },
+        )
+        .unwrap();
 }
 
 #[test]
@@ -458,7 +473,7 @@ fn a_hand_rises_after_a_restart_too() {
     world.run_for(seconds(1));
     let holder = |n: usize| {
         let state = world.node(n).session().unwrap().state().unwrap();
-        state.floor().turn().map(|t| t.holder)
+        state.turn().map(|t| t.holder)
     };
     let me = world.node(1).key();
     assert_eq!((holder(0), holder(1)), (Some(me), Some(me)));

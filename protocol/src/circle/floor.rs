@@ -1,147 +1,213 @@
-//! The floor: whose turn it is, and who asked for the next one. A pure reducer over records; how long a
-//! turn has lasted is the session's to measure.
+//! The floor: whose turn it is, and who asked for the next one. A pure reducer over records that may come in
+//! any order; how long a turn has lasted is the session's to measure.
+//!
+//! In active mode whoever leads grants each turn. In passive mode, or when nobody who leads is there, the turn
+//! passes to the first in the queue, and whoever asks again goes to its end.
 
 use std::collections::BTreeMap;
 
 use crate::id::{PublicKey, RecordId};
-use crate::record::TurnGrant;
+use crate::record::{Body, Record};
 
-/// A turn somebody was given.
+/// How many turns that ended by the clock are remembered.
+const MAX_EXPIRED: usize = 16;
+
+/// A turn somebody has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
-    /// The grant.
+    /// The grant, or the request it answers.
     pub id: RecordId,
     /// Whose.
     pub holder: PublicKey,
     /// For at most this long.
     pub seconds: u16,
-    /// Minutes since 1970 UTC at which it was granted.
-    pub granted: u64,
+    /// Minutes since 1970 UTC at which it was granted; `None` when it passed on by itself.
+    pub granted: Option<u64>,
 }
 
 /// Turn and queue.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Floor {
-    /// Requests by (Lamport time, id): the same order everywhere.
-    requests: BTreeMap<(u64, RecordId), PublicKey>,
-    /// Requests up to here are answered or taken back, so that a late copy raises no hand again.
+    /// The latest request of each person.
+    requests: BTreeMap<PublicKey, Record>,
+    /// Requests up to here are answered or taken back.
     answered: BTreeMap<PublicKey, u64>,
-    turn: Option<Turn>,
-    lamport: u64,
+    /// Turns granted up to here were given back, or ended by whoever leads.
+    released: BTreeMap<PublicKey, u64>,
+    /// The latest grant of each authority.
+    grants: BTreeMap<PublicKey, Record>,
+    /// The latest extension of each authority: which turn, how long in all.
+    extensions: BTreeMap<PublicKey, Record>,
+    /// Turns whose time was over here.
+    expired: Vec<RecordId>,
+    /// The request whose author has the turn without a grant.
+    passed_on: Option<RecordId>,
+}
+
+fn order(record: &Record) -> (u64, RecordId) {
+    (record.payload().lamport, record.id())
 }
 
 impl Floor {
-    /// Whose turn it is.
-    pub fn turn(&self) -> Option<&Turn> {
-        self.turn.as_ref()
-    }
     /// Raised hands, next first.
-    pub fn queue(&self) -> impl Iterator<Item = PublicKey> + '_ {
-        self.requests.values().copied()
-    }
-    /// Highest Lamport time seen; a new request takes the next.
-    pub fn lamport(&self) -> u64 {
-        self.lamport
+    pub fn queue(&self) -> impl Iterator<Item = PublicKey> {
+        let mut raised: Vec<_> = self
+            .requests
+            .values()
+            .filter(|r| self.is_open(r) && self.passed_on != Some(r.id()))
+            .collect();
+        raised.sort_by_key(|r| order(r));
+        raised.into_iter().map(Record::author)
     }
 
-    pub(super) fn request(&mut self, id: RecordId, author: PublicKey, lamport: u64) -> bool {
-        self.lamport = self.lamport.max(lamport);
-        let stale = self.answered.get(&author).is_some_and(|a| lamport <= *a);
-        if stale || self.queue().any(|k| k == author) {
+    /// Whose turn it is. Grants by keys that `leads` denies are passed over.
+    pub(super) fn turn(
+        &self,
+        turn_seconds: u16,
+        leads: impl Fn(&PublicKey) -> bool,
+    ) -> Option<Turn> {
+        let granted = self
+            .grants
+            .values()
+            .filter(|r| leads(&r.author()))
+            .max_by_key(|r| order(r))
+            .filter(|r| self.is_running(r));
+        let passed_on = || self.passed_on.and_then(|id| self.request(&id));
+        let record = granted.or_else(passed_on)?;
+        let (holder, seconds, granted) = match record.body() {
+            Body::TurnGrant(grant) => (grant.holder, grant.seconds, Some(record.payload().created)),
+            _ => (record.author(), turn_seconds, None),
+        };
+        let extended = self
+            .extensions
+            .values()
+            .filter(|r| leads(&r.author()))
+            .filter_map(|r| match r.body() {
+                Body::TurnExtend(e) if e.turn == record.id() => Some(e.seconds),
+                _ => None,
+            });
+        Some(Turn {
+            id: record.id(),
+            holder,
+            seconds: extended.chain([seconds]).max().unwrap_or(seconds),
+            granted,
+        })
+    }
+
+    /// What somebody who comes in now needs to know: open requests, and the grant in force.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+        let grants = self.grants.values().filter(|r| self.is_running(r));
+        let open = self.requests.values().filter(|r| self.is_open(r));
+        grants.chain(self.extensions.values()).chain(open)
+    }
+
+    /// Takes a turn request, grant, release or extension in. Whether it changed anything.
+    pub(super) fn take(&mut self, record: &Record) -> bool {
+        let author = record.author();
+        let lamport = record.payload().lamport;
+        match record.body() {
+            Body::TurnRequest(_) => {
+                let was_open = self.requests.get(&author).is_some_and(|r| self.is_open(r));
+                latest(&mut self.requests, author, record) && !was_open && self.is_open(record)
+            }
+            Body::TurnGrant(grant) => {
+                let holder = grant.holder;
+                raise(&mut self.answered, holder, lamport);
+                latest(&mut self.grants, author, record)
+            }
+            Body::TurnRelease(release) => {
+                let holder = release.holder;
+                let answered = raise(&mut self.answered, holder, lamport);
+                raise(&mut self.released, holder, lamport) || answered
+            }
+            Body::TurnExtend(_) => latest(&mut self.extensions, author, record),
+            _ => false,
+        }
+    }
+
+    /// Without a grant, passes the turn to the first in the queue of those who are here.
+    pub(super) fn pass_on(&mut self, is_here: impl Fn(&PublicKey) -> bool) -> bool {
+        let holds = |r: &Record| self.is_open(r) && is_here(&r.author());
+        let current = self.passed_on.and_then(|id| self.request(&id));
+        if current.is_some_and(holds) {
             return false;
         }
-        self.requests.insert((lamport, id), author);
-        true
+        let had = self.passed_on.is_some();
+        let first = self
+            .requests
+            .values()
+            .filter(|r| holds(r))
+            .min_by_key(|r| order(r))
+            .map(Record::id);
+        self.passed_on = first;
+        had || first.is_some()
     }
 
-    pub(super) fn grant(&mut self, id: RecordId, granted: u64, grant: &TurnGrant) {
-        self.lamport = self.lamport.max(grant.lamport);
-        self.answer(&grant.holder, grant.lamport);
-        self.turn = Some(Turn {
-            id,
-            holder: grant.holder,
-            seconds: grant.seconds,
-            granted,
-        });
+    /// From now on turns are granted; whoever has the turn keeps it until it ends.
+    pub(super) fn stop_passing_on(&mut self) -> bool {
+        let current = self.passed_on.and_then(|id| self.request(&id));
+        let ended = !current.is_some_and(|r| self.is_open(r));
+        ended && self.passed_on.take().is_some()
     }
 
-    /// Takes the hand down and ends the turn of `holder`. Whether either was there.
-    pub(super) fn release(&mut self, holder: &PublicKey, lamport: u64) -> bool {
-        self.lamport = self.lamport.max(lamport);
-        let before = self.requests.len();
-        self.answer(holder, lamport);
-        let had_turn = self.turn.is_some_and(|t| t.holder == *holder);
-        if had_turn {
-            self.turn = None;
+    /// Somebody who has been here longer says which request has the turn.
+    pub(super) fn adopt(&mut self, turn: &RecordId) -> bool {
+        let known = self.request(turn).is_some_and(|r| self.is_open(r));
+        let change = known && self.passed_on != Some(*turn);
+        if change {
+            self.passed_on = Some(*turn);
         }
-        had_turn || self.requests.len() != before
+        change
     }
 
-    /// Forgets somebody who is no longer here.
-    pub(super) fn forget(&mut self, member: &PublicKey) {
-        self.answer(member, u64::MAX);
-        if self.turn.is_some_and(|t| t.holder == *member) {
-            self.turn = None;
+    /// Somebody is no longer here: neither hand nor turn of theirs remains.
+    pub(super) fn forget(&mut self, member: &PublicKey, lamport: u64) {
+        raise(&mut self.answered, *member, lamport);
+        raise(&mut self.released, *member, lamport);
+        self.requests.remove(member);
+    }
+
+    /// Ends a turn because its time is over.
+    pub(super) fn expire(&mut self, turn: &RecordId) {
+        if !self.expired.contains(turn) {
+            self.expired.push(*turn);
+            if self.expired.len() > MAX_EXPIRED {
+                self.expired.remove(0);
+            }
         }
-        self.answered.remove(member);
     }
 
-    /// Ends the turn because its time is over; says whether it was this one.
-    pub(super) fn expire(&mut self, turn: &RecordId) -> bool {
-        let ended = self.turn.is_some_and(|t| t.id == *turn);
-        if ended {
-            self.turn = None;
-        }
-        ended
+    fn request(&self, id: &RecordId) -> Option<&Record> {
+        self.requests.values().find(|r| r.id() == *id)
     }
 
-    fn answer(&mut self, holder: &PublicKey, lamport: u64) {
-        let answered = self.answered.entry(*holder).or_default();
-        *answered = (*answered).max(lamport);
-        self.requests
-            .retain(|(at, _), who| who != holder || *at > lamport);
+    fn is_open(&self, request: &Record) -> bool {
+        let answered = self.answered.get(&request.author());
+        answered.is_none_or(|a| request.payload().lamport > *a)
+            && !self.expired.contains(&request.id())
+    }
+
+    fn is_running(&self, grant: &Record) -> bool {
+        let Body::TurnGrant(body) = grant.body() else {
+            return false;
+        };
+        let released = self.released.get(&body.holder);
+        released.is_none_or(|r| grant.payload().lamport > *r) && !self.expired.contains(&grant.id())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Keeps the later of two records of one author.
+fn latest(kept: &mut BTreeMap<PublicKey, Record>, author: PublicKey, record: &Record) -> bool {
+    let newer = kept.get(&author).is_none_or(|k| order(k) < order(record));
+    if newer {
+        kept.insert(author, record.clone());
+    }
+    newer
+}
 
-    fn key(byte: u8) -> PublicKey {
-        PublicKey::from_bytes([byte; 32])
-    }
-    fn id(byte: u8) -> RecordId {
-        RecordId::from_bytes([byte; 32])
-    }
-
-    #[test]
-    fn the_queue_does_not_depend_on_arrival() {
-        let requests = [(3, 1), (1, 2), (1, 3), (2, 4)];
-        let order = |indices: [usize; 4]| {
-            let mut floor = Floor::default();
-            for i in indices {
-                let (lamport, who) = requests[i];
-                floor.request(id(who), key(who), lamport);
-            }
-            floor.queue().collect::<Vec<_>>()
-        };
-        assert_eq!(order([0, 1, 2, 3]), order([3, 2, 1, 0]));
-        assert_eq!(order([0, 1, 2, 3]), [key(2), key(3), key(4), key(1)]);
-    }
-
-    #[test]
-    fn a_late_copy_of_an_answered_request_raises_no_hand() {
-        let mut floor = Floor::default();
-        let grant = TurnGrant {
-            holder: key(1),
-            seconds: 60,
-            lamport: 4,
-        };
-        floor.grant(id(9), 0, &grant);
-        assert!(!floor.request(id(1), key(1), 4));
-        assert!(floor.request(id(2), key(1), 5));
-        assert!(!floor.request(id(3), key(1), 6), "one hand each");
-        assert!(floor.release(&key(1), 5));
-        assert!(floor.turn().is_none() && floor.queue().next().is_none());
-    }
+fn raise(marks: &mut BTreeMap<PublicKey, u64>, key: PublicKey, lamport: u64) -> bool {
+    let mark = marks.entry(key).or_default();
+    let higher = *mark < lamport;
+    *mark = lamport.max(*mark);
+    higher
 }

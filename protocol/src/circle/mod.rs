@@ -1,10 +1,17 @@
 //! A circle as what has been said in it: [`CircleState`] is a fold over verified records, and [`policy`] is
 //! the only place that knows who may do what.
 
+mod chains;
 pub mod floor;
+mod knocks;
 pub mod policy;
+mod roster;
 mod state;
 
 pub use crate::record::Role;
+pub use chains::{Power, Powers, Rank};
+pub use floor::Turn;
+pub use knocks::{Applicant, MAX_APPLICANTS};
 pub use policy::Refused;
-pub use state::{Applicant, Applied, Change, CircleState, MAX_APPLICANTS, Member, Removed};
+pub use roster::{Member, Removed};
+pub use state::{Applied, Change, CircleState};

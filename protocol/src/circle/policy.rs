@@ -1,49 +1,57 @@
 //! Who may say what. The only such table: state, session, relay and window all ask here.
 
 use crate::id::PublicKey;
-use crate::record::{Body, Kind, Record, Role};
+use crate::record::{AdmissionMode, Body, Charter, Kind, Record, Role};
 
 use super::CircleState;
+use super::chains::{Powers, Rank};
 
 /// Refusals after which somebody may not knock again in this session.
 pub const REFUSALS_UNTIL_FINAL: u8 = 2;
 
 /// How far ahead of all others a request's Lamport time may be: more than a circle ever makes, too little
 /// to exhaust the numbers.
-pub const MAX_LAMPORT_STEP: u64 = 1 << 20;
+pub use super::chains::MAX_LAMPORT_STEP;
 
 /// Whose signature a kind of record needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signer {
-    /// The group key, on its one chain.
+    /// The key that leads, on its chain.
+    Leader,
+    /// The key that leads, or a co-leader, each on their own chain.
     Authority,
-    /// The group key, apart from the chain: of the moment, never stored.
+    /// The same, apart from the chains: of the moment, never stored.
     AuthorityNow,
+    /// The recovery key.
+    Recovery,
     /// A member.
     Member,
-    /// Anyone at the door who was not removed.
-    Applicant,
-    /// A member, or the group key on its chain.
+    /// Whoever is, was or may become a member.
+    Anybody,
+    /// A member, for themselves; or whoever leads, for anybody.
     MemberOrAuthority,
 }
 
 /// The table.
 pub const fn signer(kind: Kind) -> Signer {
+    use Kind::*;
     match kind {
-        Kind::Charter | Kind::Admission | Kind::Removal | Kind::TurnGrant | Kind::Epoch => {
-            Signer::Authority
-        }
-        Kind::Refusal => Signer::AuthorityNow,
-        Kind::Pledge | Kind::Join => Signer::Applicant,
-        Kind::Hello | Kind::TurnRequest | Kind::Leave => Signer::Member,
-        Kind::TurnRelease => Signer::MemberOrAuthority,
+        Charter | Delegation | Revocation | Close | Announcement => Signer::Leader,
+        Admission | Removal | Reinstatement | Epoch | CeaseRequest | Mute | Freeze | Mode
+        | Door => Signer::Authority,
+        Refusal | TurnGrant | TurnExtend => Signer::AuthorityNow,
+        Succession => Signer::Recovery,
+        Pledge | Join | Leave | Erase => Signer::Anybody,
+        Hello | TurnRequest | Thanks | CeaseAcknowledgement | CrisisReferral | ContactRequest
+        | ContactAnswer | Equivocation => Signer::Member,
+        TurnRelease => Signer::MemberOrAuthority,
     }
 }
 
 /// Why a record has no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Only the group key may say this.
+    /// Only whoever leads may say this.
     #[error("only the leader may do this")]
     NotAuthority,
     /// Only a member may say this.
@@ -64,22 +72,37 @@ pub enum Refused {
     /// Too many wait at the door already.
     #[error("too many people are waiting at the door")]
     DoorCrowded,
+    /// The door was closed.
+    #[error("the door is closed")]
+    DoorClosed,
+    /// The circle has ended.
+    #[error("this circle has ended")]
+    Closed,
     /// The pledge is for other texts than the charter's.
     #[error("the pledge is for another version of the texts")]
     OtherTexts,
-    /// The leader cannot be removed by their own key, nor the role given away by an admission.
+    /// An invite door, and no token that fits.
+    #[error("this circle takes people by personal invite only")]
+    NeedsInvite,
+    /// The token was used, or its time is over.
+    #[error("the invite was used already, or is too old")]
+    Spent,
+    /// The leader cannot be removed or muted, nor the role given away by an admission.
     #[error("this cannot be done to or with the leader's role")]
     LeaderRole,
-    /// Listeners take no turns.
+    /// Whoever listens takes no turns.
     #[error("a listener takes no turns")]
     Listener,
     /// The charter has no place for a listener.
     #[error("this circle has no place for a listener")]
     NoListeners,
-    /// Two different records at one place of the authority chain.
-    #[error("the leader's records contradict each other")]
-    Contradiction,
-    /// Its number is far ahead of everybody else's.
+    /// A key that lost its authority does not get it again.
+    #[error("this key has led before and cannot again")]
+    LedBefore,
+    /// The two records do not contradict each other.
+    #[error("it shows no contradiction")]
+    NoProof,
+    /// Its number is far ahead of everybody else's, or there is no room for it.
     #[error("its number is out of order")]
     OutOfOrder,
     /// Its time is over, or has not come.
@@ -87,88 +110,195 @@ pub enum Refused {
     Expired,
 }
 
-/// Whether `author` is the group key of this circle.
-pub fn is_authority(state: &CircleState, author: &PublicKey) -> bool {
-    *author == state.charter().group_key
-}
-
-/// Whether this record, on its own merits, may have effect now. Order and missing dependencies are the
-/// state's concern.
+/// Whether `author` may sign this kind of record here. Of chain entries this says only that nobody else
+/// could: whether an author has authority may become known later.
 ///
 /// # Errors
 /// The rule it breaks.
-pub fn check(state: &CircleState, record: &Record) -> Result<(), Refused> {
+pub fn check_signer(state: &CircleState, record: &Record) -> Result<(), Refused> {
     let author = record.author();
-    let authority = is_authority(state, &author);
+    let rank = state.powers().rank(&author);
     match signer(record.body().kind()) {
-        Signer::Authority | Signer::AuthorityNow => {
-            authority.then_some(()).ok_or(Refused::NotAuthority)?
-        }
-        Signer::Applicant => {}
+        Signer::Leader if rank == Some(Rank::CoLeader) => Err(Refused::NotAuthority),
+        Signer::Leader | Signer::Authority => Ok(()),
+        Signer::Recovery => (author == state.charter().recovery_key)
+            .then_some(())
+            .ok_or(Refused::NotAuthority),
+        Signer::AuthorityNow => state
+            .leads(&author)
+            .then_some(())
+            .ok_or(Refused::NotAuthority),
         Signer::Member => state
-            .member(&author)
-            .map(|_| ())
-            .ok_or(Refused::NotMember)?,
-        Signer::MemberOrAuthority => {
-            if !authority && state.member(&author).is_none() {
-                return Err(Refused::NotMember);
-            }
-        }
+            .is_admitted(&author)
+            .then_some(())
+            .ok_or(Refused::NotMember),
+        Signer::MemberOrAuthority => (state.leads(&author) || state.is_admitted(&author))
+            .then_some(())
+            .ok_or(Refused::NotMember),
+        Signer::Anybody => Ok(()),
     }
-    if state.is_removed(&author) {
-        return Err(Refused::Removed);
+}
+
+/// Whether an entry of a chain may have effect, on its own merits: what comes before it is for the fold.
+///
+/// # Errors
+/// The rule it breaks.
+pub(super) fn check_entry(
+    powers: &Powers,
+    charter: &Charter,
+    record: &Record,
+) -> Result<(), Refused> {
+    let rank = powers.rank(&record.author());
+    match signer(record.body().kind()) {
+        Signer::Leader if rank != Some(Rank::Leader) => return Err(Refused::NotAuthority),
+        Signer::Authority if rank.is_none() => return Err(Refused::NotAuthority),
+        _ => {}
     }
+    let leader = powers.leader();
     match record.body() {
-        Body::Pledge(pledge) => (pledge.texts == state.charter().texts)
-            .then_some(())
-            .ok_or(Refused::OtherTexts),
-        Body::Admission(admission) => check_admission(state, admission),
-        Body::Removal(removal) => (removal.subject != state.charter().leader)
-            .then_some(())
-            .ok_or(Refused::LeaderRole),
-        Body::TurnRequest(request) => match state.member(&author).map(|m| m.role) {
-            Some(Role::Listener) => Err(Refused::Listener),
-            _ => (request.lamport <= state.floor().lamport().saturating_add(MAX_LAMPORT_STEP))
-                .then_some(())
-                .ok_or(Refused::OutOfOrder),
-        },
-        // The leader stays a member while away: the role is bound to the charter.
-        Body::Leave(_) if author == state.charter().leader => Err(Refused::LeaderRole),
-        Body::TurnGrant(grant) => match state.member(&grant.holder).map(|m| m.role) {
-            None => Err(Refused::NotMember),
-            Some(Role::Listener) => Err(Refused::Listener),
-            Some(_) => Ok(()),
-        },
-        Body::TurnRelease(release) => (authority || release.holder == author)
-            .then_some(())
-            .ok_or(Refused::NotOneself),
+        Body::Admission(a) if powers.ever_led(&a.subject) != (a.role == Role::Leader) => {
+            Err(Refused::LeaderRole)
+        }
+        Body::Admission(a) if a.role == Role::CoLeader => Err(Refused::NotAuthority),
+        Body::Admission(a) if a.role == Role::Listener && !charter.listener_welcome => {
+            Err(Refused::NoListeners)
+        }
+        Body::Delegation(d) if d.subject == leader => Err(Refused::LeaderRole),
+        Body::Delegation(d) if d.role == Role::Listener && !charter.listener_welcome => {
+            Err(Refused::NoListeners)
+        }
+        Body::Removal(r) if r.subject == leader => Err(Refused::LeaderRole),
+        Body::Mute(m) if m.subject == leader => Err(Refused::LeaderRole),
+        Body::CeaseRequest(c) if c.subject == leader => Err(Refused::LeaderRole),
         _ => Ok(()),
     }
 }
 
-fn check_admission(
-    state: &CircleState,
-    admission: &crate::record::Admission,
-) -> Result<(), Refused> {
-    let leader = admission.subject == state.charter().leader;
-    if state.is_removed(&admission.subject) {
-        Err(Refused::Removed)
-    } else if leader != (admission.role == Role::Leader) {
-        Err(Refused::LeaderRole)
-    } else if admission.role == Role::Listener && !state.charter().listener_welcome {
-        Err(Refused::NoListeners)
-    } else if state.member(&admission.subject).is_none()
-        && state.members().count() >= usize::from(state.charter().max_members)
-    {
-        Err(Refused::Full)
-    } else {
-        Ok(())
+/// What an honest author asks before signing an entry: nothing goes on a chain that would stand there
+/// without effect.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn check_decision(state: &CircleState, record: &Record) -> Result<(), Refused> {
+    let author = record.author();
+    state
+        .leads(&author)
+        .then_some(())
+        .ok_or(Refused::NotAuthority)?;
+    check_entry(state.powers(), state.charter(), record)?;
+    if state.is_closed() {
+        return Err(Refused::Closed);
+    }
+    let is_member = |key| {
+        state
+            .is_admitted(key)
+            .then_some(())
+            .ok_or(Refused::NotMember)
+    };
+    match record.body() {
+        Body::Admission(_) => state.check_admission(record),
+        Body::Delegation(d) => {
+            is_member(&d.subject)?;
+            let led = state.powers().rank(&d.subject).is_some();
+            (!led).then_some(()).ok_or(Refused::LedBefore)
+        }
+        Body::Revocation(r) => state
+            .powers()
+            .is_live_co_leader(&r.subject)
+            .then_some(())
+            .ok_or(Refused::NotMember),
+        Body::Mute(m) => is_member(&m.subject),
+        Body::CeaseRequest(c) => is_member(&c.subject),
+        _ => Ok(()),
     }
 }
 
-/// Whether somebody's sound may be heard now: the holder of the turn, and always the leader.
-pub fn may_be_heard(state: &CircleState, member: &PublicKey) -> bool {
-    state.member(member).is_some_and(|m| {
-        m.role == Role::Leader || state.floor().turn().is_some_and(|t| t.holder == *member)
-    })
+/// Whether this record, which is no chain entry, may have effect now.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn check(state: &CircleState, record: &Record) -> Result<(), Refused> {
+    check_signer(state, record)?;
+    let author = record.author();
+    if state.is_closed() {
+        return Err(Refused::Closed);
+    }
+    let lamport = record.payload().lamport;
+    if lamport > state.lamport().saturating_add(MAX_LAMPORT_STEP) {
+        return Err(Refused::OutOfOrder);
+    }
+    match record.body() {
+        Body::Announcement(_) if author != state.powers().leading_key() => {
+            Err(Refused::NotAuthority)
+        }
+        Body::Pledge(pledge) => (pledge.texts == state.charter().texts)
+            .then_some(())
+            .ok_or(Refused::OtherTexts),
+        Body::TurnRequest(_) if !takes_turns(state, &author) => Err(Refused::Listener),
+        Body::TurnRelease(r) if r.holder != author && !state.leads(&author) => {
+            Err(Refused::NotOneself)
+        }
+        // Whoever leads stays a member while away: the role is bound to the charter.
+        Body::Leave(_) | Body::Erase(_) if author == state.leader() => Err(Refused::LeaderRole),
+        _ => Ok(()),
+    }
+}
+
+/// Whether somebody may knock with this join record, as far as a signed record can tell.
+///
+/// # Errors
+/// The rule that keeps them out.
+pub(super) fn check_knock(state: &CircleState, record: &Record) -> Result<(), Refused> {
+    let author = record.author();
+    let Body::Join(join) = record.body() else {
+        return Ok(());
+    };
+    if state.is_removed(&author) && !state.may_return(&author, record.payload().created) {
+        return Err(Refused::Removed);
+    }
+    if !state.is_door_open() {
+        return Err(Refused::DoorClosed);
+    }
+    if state.refusals(&author) >= REFUSALS_UNTIL_FINAL {
+        return Err(Refused::Removed);
+    }
+    match state.charter().admission {
+        AdmissionMode::Invite if author != state.leader() => match &join.invite {
+            None => Err(Refused::NeedsInvite),
+            Some(i) if state.is_spent(&i.token) || record.payload().created > i.until => {
+                Err(Refused::Spent)
+            }
+            Some(i) if state.is_removed(&i.sponsor) => Err(Refused::Removed),
+            Some(_) => Ok(()),
+        },
+        AdmissionMode::Open if author != state.leader() && join.puzzle.is_none() => {
+            Err(Refused::NeedsInvite)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn takes_turns(state: &CircleState, key: &PublicKey) -> bool {
+    state.member(key).is_some_and(|m| m.role.takes_turns())
+}
+
+/// Whether somebody may have a turn.
+pub fn may_take_turn(state: &CircleState, key: &PublicKey) -> bool {
+    takes_turns(state, key)
+}
+
+/// Whether somebody's sound may be heard now: the holder of the turn, and always whoever leads.
+pub fn may_be_heard(state: &CircleState, member: &PublicKey, minute: u64) -> bool {
+    let Some(role) = state.member(member).map(|m| m.role) else {
+        return false;
+    };
+    let muted = state
+        .muted_until(member)
+        .is_some_and(|until| minute < until);
+    match role {
+        Role::Leader => true,
+        _ if muted => false,
+        Role::CoLeader => true,
+        _ => state.turn().is_some_and(|t| t.holder == *member),
+    }
 }

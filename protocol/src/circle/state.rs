@@ -1,60 +1,23 @@
-//! The state of a circle as a fold over verified records.
+//! The state of a circle as a fold over verified records: the same for everybody who holds the same records,
+//! in whatever order they came.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::id::{CircleId, PublicKey, RecordId, SealingKey};
-use crate::record::{Body, Charter, Kind, Record, Role};
+use sha2::{Digest, Sha256};
 
-use super::floor::Floor;
-use super::policy::{self, Refused, Signer};
+use crate::id::{CircleId, PublicKey, RecordId};
+use crate::record::{Body, Charter, FloorMode, Gratitude, Head, Kind, Record, Role};
 
-/// Most people waiting at a door at once.
-pub const MAX_APPLICANTS: usize = 16;
-/// Most pledges kept: of members, of people at the door, and of some whose join has not arrived.
-const MAX_PLEDGES: usize = 4 * MAX_APPLICANTS;
-/// Most refused join records remembered.
-const MAX_REFUSED: usize = 256;
-/// Most records of the authority chain kept while one before them is missing.
+use super::chains::{Chains, Inserted, MAX_LAMPORT_STEP, Powers, Rank};
+use super::floor::{Floor, Turn};
+use super::knocks::{self, Applicant, Knock, Knocks};
+use super::policy::{self, Refused};
+use super::roster::{Given, Member, Removed, Roster};
+
+/// Most records kept whose author has no authority yet.
 const MAX_WAITING: usize = 256;
-
-/// Somebody who was let in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// Their pseudonym.
-    pub name: String,
-    /// What they are here.
-    pub role: Role,
-    /// What to seal keys to.
-    pub sealing_key: SealingKey,
-    /// Their pledge, as signed.
-    pub pledge: Record,
-    /// Their join record.
-    pub join: Record,
-}
-
-/// Somebody at the door, pledge signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applicant {
-    /// Their pseudonym.
-    pub name: String,
-    /// What to seal a welcome to.
-    pub sealing_key: SealingKey,
-    /// Their pledge.
-    pub pledge: Record,
-    /// Their join record.
-    pub join: Record,
-}
-
-/// Somebody who was removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Removed {
-    /// The pseudonym they had, where known.
-    pub name: Option<String>,
-    /// Mark of the clause broken.
-    pub clause: String,
-    /// The signed notice.
-    pub notice: Record,
-}
+/// Most join records remembered that their authors took back.
+const MAX_LEFT: usize = 4_096;
 
 /// What became of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,19 +41,48 @@ pub enum Change {
     Admitted(PublicKey),
     /// An applicant was turned away.
     TurnedAway(PublicKey),
-    /// Somebody was removed. Also said when the notice is valid but entries before it are still missing:
-    /// enforcement does not wait.
+    /// Somebody was removed. Also said when entries before the notice are still missing: enforcement does
+    /// not wait.
     Removed(PublicKey),
+    /// A removal was taken back: they may knock again.
+    Reinstated(PublicKey),
     /// Somebody is no longer a member, on their own account.
     Left(PublicKey),
+    /// Somebody wants what is held of them deleted.
+    Erased(PublicKey),
+    /// Somebody's role is another now.
+    Role(PublicKey, Role),
+    /// Another key leads, with this pseudonym.
+    Succeeded(PublicKey),
+    /// This key signed contradictory records, and is frozen.
+    Forked(PublicKey),
     /// There is a new circle key.
     Epoch(u32),
-    /// A turn began.
-    TurnBegan(PublicKey),
-    /// A turn ended.
-    TurnEnded(PublicKey),
-    /// The queue of raised hands changed.
-    Queue,
+    /// Turns, or the queue of raised hands, changed.
+    Floor,
+    /// Somebody was muted, or is no longer.
+    Muted(PublicKey),
+    /// Somebody was asked to cease.
+    AskedToCease(PublicKey),
+    /// Somebody acknowledged that.
+    Ceased(PublicKey),
+    /// The circle was stopped, or goes on.
+    Frozen(bool),
+    /// Turns are given in another way.
+    Mode(FloorMode),
+    /// The door was opened or closed.
+    Door(bool),
+    /// The circle has ended.
+    Closed,
+    /// Somebody thanked somebody.
+    Thanked {
+        /// Who.
+        from: PublicKey,
+        /// Whom.
+        subject: PublicKey,
+        /// For what.
+        gratitude: Gratitude,
+    },
 }
 
 /// A circle, folded from its records.
@@ -98,124 +90,294 @@ pub enum Change {
 pub struct CircleState {
     id: CircleId,
     charter: Charter,
-    chain: Vec<Record>,
-    waiting: BTreeMap<u64, Record>,
-    members: BTreeMap<PublicKey, Member>,
-    applicants: BTreeMap<PublicKey, Applicant>,
-    pledges: BTreeMap<PublicKey, Record>,
-    joins: BTreeMap<RecordId, Applicant>,
-    refusals: BTreeMap<PublicKey, u8>,
-    /// Join records that were refused: a copy of one is no new knock.
-    refused: VecDeque<RecordId>,
-    removed: BTreeMap<PublicKey, Removed>,
-    seqs: BTreeMap<PublicKey, u64>,
-    epoch: Option<Record>,
+    chains: Chains,
+    powers: Powers,
+    roster: Roster,
+    knocks: Knocks,
+    /// Join records that their authors took back, by leaving or by asking for deletion.
+    left: BTreeMap<RecordId, Record>,
+    /// Entries whose author has no authority yet.
+    waiting: VecDeque<Record>,
     floor: Floor,
+    /// Highest Lamport time seen in any record.
+    clock: u64,
+    /// Lasting records that are new here, in the order in which they may be stored.
+    unsaved: Vec<Record>,
 }
 
 impl CircleState {
-    /// The circle that `founding` founds; `None` unless it is a charter signed by its own group key and at
-    /// the start of its chain.
+    /// The circle that `founding` founds; `None` unless it is a charter signed by its own group key.
     pub fn new(founding: &Record) -> Option<Self> {
         let Body::Charter(charter) = founding.body() else {
             return None;
         };
-        let own = founding.author() == charter.group_key && founding.payload().seq == 0;
+        let own = founding.author() == charter.group_key;
+        let chains = Chains::new(founding);
+        let (powers, _) = chains.standing(charter);
         Some(Self {
             id: founding.founds().filter(|_| own)?,
             charter: charter.clone(),
-            chain: vec![founding.clone()],
-            waiting: BTreeMap::new(),
-            members: BTreeMap::new(),
-            applicants: BTreeMap::new(),
-            pledges: BTreeMap::new(),
-            joins: BTreeMap::new(),
-            refusals: BTreeMap::new(),
-            refused: VecDeque::new(),
-            removed: BTreeMap::new(),
-            seqs: BTreeMap::new(),
-            epoch: None,
+            powers,
+            chains,
+            roster: Roster::new(charter),
+            knocks: Knocks::default(),
+            left: BTreeMap::new(),
+            waiting: VecDeque::new(),
             floor: Floor::default(),
+            clock: 0,
+            unsaved: Vec::new(),
         })
+    }
+
+    /// The circle of stored records, in any order: all are looked at together, once.
+    pub fn load<'a>(
+        founding: &Record,
+        stored: impl IntoIterator<Item = &'a Record>,
+    ) -> Option<Self> {
+        let mut state = Self::new(founding)?;
+        let mut entries = Vec::new();
+        let mut leaves = Vec::new();
+        for record in stored {
+            match record.body().kind() {
+                Kind::Charter => {}
+                kind if kind.is_chained() => entries.push(record.clone()),
+                Kind::Leave | Kind::Erase => leaves.push(record),
+                // Whatever the rules refuse has no effect now, as it had none then.
+                _ => drop(state.apply(record)),
+            }
+        }
+        for entry in &entries {
+            state.name_join(entry);
+        }
+        for leave in leaves {
+            let _ = state.apply_leave(leave);
+        }
+        state.waiting.extend(entries);
+        state.refold();
+        state.unsaved.clear();
+        Some(state)
     }
 
     /// SHA-256 of the charter's envelope.
     pub fn id(&self) -> CircleId {
         self.id
     }
-    /// What the circle is.
+    /// What the circle was founded as.
     pub fn charter(&self) -> &Charter {
         &self.charter
     }
     /// The charter as signed.
     pub fn founding(&self) -> &Record {
-        &self.chain[0]
+        self.chains.founding()
     }
     /// Members in the order of their keys.
     pub fn members(&self) -> impl Iterator<Item = (&PublicKey, &Member)> {
-        self.members.iter()
+        self.roster.members.iter()
     }
     /// A member.
     pub fn member(&self, key: &PublicKey) -> Option<&Member> {
-        self.members.get(key)
+        self.roster.members.get(key)
     }
     /// Whoever waits at the door.
     pub fn applicants(&self) -> impl Iterator<Item = (&PublicKey, &Applicant)> {
-        self.applicants.iter()
+        self.knocks.applicants.iter()
     }
     /// Whether as many wait at the door as may.
     pub fn is_door_crowded(&self) -> bool {
-        self.applicants.len() >= MAX_APPLICANTS
+        self.knocks.is_crowded()
+    }
+    /// Whether anybody may come in.
+    pub fn is_door_open(&self) -> bool {
+        self.roster.door_open && !self.roster.closed
     }
     /// How often somebody was turned away.
     pub fn refusals(&self, key: &PublicKey) -> u8 {
-        self.refusals.get(key).copied().unwrap_or(0)
+        self.knocks.refusals(key)
     }
     /// The one gate: whether somebody is in the circle now.
     pub fn is_admitted(&self, key: &PublicKey) -> bool {
-        self.members.contains_key(key) && !self.is_removed(key)
+        self.roster.members.contains_key(key)
     }
     /// The one gate: whether somebody was removed.
     pub fn is_removed(&self, key: &PublicKey) -> bool {
-        self.removed.contains_key(key)
+        self.roster.is_removed(key)
+    }
+    /// Whether somebody who was removed for a time may knock again at this minute.
+    pub fn may_return(&self, key: &PublicKey, minute: u64) -> bool {
+        self.roster.may_return(key, minute)
     }
     /// Whoever was removed.
-    pub fn removed(&self) -> impl Iterator<Item = (&PublicKey, &Removed)> {
-        self.removed.iter()
+    pub fn removed(&self) -> impl Iterator<Item = (PublicKey, Removed)> {
+        let keys = self.roster.removed();
+        keys.filter_map(|key| Some((*key, self.removal_of(key)?)))
     }
     /// The notice against somebody.
-    pub fn removal_of(&self, key: &PublicKey) -> Option<&Removed> {
-        self.removed.get(key)
+    pub fn removal_of(&self, key: &PublicKey) -> Option<Removed> {
+        let mut removed = self.roster.removal_of(key)?;
+        let mut joins = self.knocks.joins.values();
+        let joined = joins.rfind(|j| j.join.author() == *key);
+        removed.name = joined.map(|j| j.name.clone());
+        Some(removed)
     }
-    /// Turn and queue.
-    pub fn floor(&self) -> &Floor {
-        &self.floor
+    /// Who has authority.
+    pub fn powers(&self) -> &Powers {
+        &self.powers
     }
-    /// The latest epoch record.
+    /// The pseudonym of whoever leads.
+    pub fn leader(&self) -> PublicKey {
+        self.powers.leader()
+    }
+    /// Whether what this key decides from now on can stand.
+    pub fn leads(&self, key: &PublicKey) -> bool {
+        let power = self.powers.of(key).filter(|p| p.is_live());
+        power.is_some_and(|p| p.rank == Rank::Leader || self.is_admitted(key))
+    }
+    /// Whether this token was spent.
+    pub fn is_spent(&self, token: &PublicKey) -> bool {
+        self.roster.is_spent(token)
+    }
+    /// How turns are given.
+    pub fn floor_mode(&self) -> FloorMode {
+        self.roster.floor_mode
+    }
+    /// Whether everybody but those who lead is stopped.
+    pub fn is_frozen(&self) -> bool {
+        self.roster.frozen
+    }
+    /// Whether the circle has ended.
+    pub fn is_closed(&self) -> bool {
+        self.roster.closed
+    }
+    /// Until which minute somebody is muted.
+    pub fn muted_until(&self, key: &PublicKey) -> Option<u64> {
+        self.roster.mutes.get(key).copied()
+    }
+    /// The latest request to cease that concerns somebody, and is not acknowledged.
+    pub fn cease_of(&self, key: &PublicKey) -> Option<RecordId> {
+        self.roster.ceases.get(key).copied()
+    }
+    /// Raised hands, next first.
+    pub fn queue(&self) -> impl Iterator<Item = PublicKey> {
+        self.floor
+            .queue()
+            .filter(|key| policy::may_take_turn(self, key))
+    }
+    /// Whose turn it is.
+    pub fn turn(&self) -> Option<Turn> {
+        let turn = self
+            .floor
+            .turn(self.charter.turn_seconds, |key| self.leads(key));
+        turn.filter(|t| !self.is_frozen() && policy::may_take_turn(self, &t.holder))
+    }
+    /// What somebody who comes in now needs to know of turns.
+    pub fn floor_records(&self) -> impl Iterator<Item = &Record> {
+        self.floor.records()
+    }
+    /// The latest epoch record that may be entered.
     pub fn epoch(&self) -> Option<&Record> {
-        self.epoch.as_ref()
+        self.roster.epoch()
     }
-    /// Position and id of the authority chain's last entry.
-    pub fn head(&self) -> (u64, RecordId) {
-        let last = &self.chain[self.chain.len() - 1];
-        (last.payload().seq, last.id())
+    /// Number of the latest epoch, 0 before the first.
+    pub fn epoch_number(&self) -> u32 {
+        self.roster.last_epoch()
     }
-    /// The authority chain from after `seq`, each entry preceded by what it depends on: what somebody who
-    /// has read up to `seq` is missing.
-    pub fn since(&self, seq: u64) -> impl Iterator<Item = &Record> {
-        let from = usize::try_from(seq).unwrap_or(usize::MAX).saturating_add(1);
-        self.chain.iter().skip(from).flat_map(|entry| {
-            let join = match entry.body() {
-                Body::Admission(a) => self.joins.get(&a.join),
+    /// Highest Lamport time seen; a new record takes the next.
+    pub fn lamport(&self) -> u64 {
+        self.clock.max(self.roster.lamport)
+    }
+    /// Takes note of a member's clock, unless it is far ahead of all others.
+    pub fn observe(&mut self, record: &Record) {
+        let lamport = record.payload().lamport;
+        if lamport <= self.lamport().saturating_add(MAX_LAMPORT_STEP) {
+            self.clock = self.clock.max(lamport);
+        }
+    }
+    /// Whether the circle key must be renewed: somebody who is in does not have it, or somebody who is out
+    /// does.
+    pub fn needs_epoch(&self) -> bool {
+        let Some(Body::Epoch(epoch)) = self.epoch().map(Record::body) else {
+            return true;
+        };
+        let named = |key: &PublicKey| epoch.sealed.iter().any(|s| s.member == *key);
+        epoch.sealed.len() != self.roster.members.len() || !self.roster.members.keys().all(named)
+    }
+    /// What shows somebody who holds only the charter that a key has authority: the successions before it,
+    /// and its delegation.
+    pub fn credentials(&self, author: &PublicKey) -> Vec<&Record> {
+        let entries = self.chains.all();
+        entries
+            .filter(|r| match r.body() {
+                Body::Succession(_) => true,
+                Body::Delegation(d) => d.subject == *author,
+                _ => false,
+            })
+            .collect()
+    }
+    /// How far each chain is held without a gap.
+    pub fn heads(&self) -> Vec<Head> {
+        self.chains.heads()
+    }
+    /// Whether this join record was taken back.
+    pub fn has_left(&self, join: &RecordId) -> bool {
+        self.left.contains_key(join)
+    }
+    /// Everything that somebody who has read up to `heads` may be missing, each entry preceded by what it
+    /// depends on, in the order in which it was said.
+    pub fn after(&self, heads: &[Head]) -> Vec<&Record> {
+        let mut entries = self.chains.after(heads);
+        entries.sort_by_key(|r| (r.payload().lamport, r.author(), r.payload().seq));
+        let with_join = |entry| {
+            let join = match Record::body(entry) {
+                Body::Admission(a) => self.knocks.joins.get(&a.join),
                 _ => None,
             };
             let before = join.into_iter().flat_map(|j| [&j.pledge, &j.join]);
             before.chain(std::iter::once(entry))
-        })
+        };
+        entries.into_iter().flat_map(with_join).collect()
     }
-    /// The authority chain, charter first.
-    pub fn chain(&self) -> &[Record] {
-        &self.chain
+    /// What stands outside the chains, or beside them: forks, what members joined with, and who left.
+    pub fn aside(&self) -> impl Iterator<Item = &Record> {
+        let forks = self.chains.forks().flat_map(|(one, other)| [one, other]);
+        let joins = self.members().flat_map(|(_, m)| [&m.pledge, &m.join]);
+        forks.chain(joins).chain(self.left.values())
+    }
+    /// Pairs of entries that contradict each other.
+    pub fn forks(&self) -> impl Iterator<Item = (&Record, &Record)> {
+        self.chains.forks()
+    }
+    /// Lasting records that are new since this was last asked.
+    pub fn take_unsaved(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.unsaved)
+    }
+
+    /// SHA-256 over everything in force: equal exactly for those who agree.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for (key, member) in self.members() {
+            digest.update(key.as_bytes());
+            digest.update([member.role as u8]);
+            digest.update(member.join.id().as_bytes());
+            digest.update(self.muted_until(key).unwrap_or(0).to_be_bytes());
+        }
+        for key in self.roster.removed() {
+            digest.update(key.as_bytes());
+        }
+        for (key, power) in self.powers.iter() {
+            digest.update(key.as_bytes());
+            digest.update([u8::from(power.is_live())]);
+            digest.update(power.head().1.as_bytes());
+        }
+        let r = &self.roster;
+        digest.update(self.leader().as_bytes());
+        digest.update([
+            r.floor_mode as u8,
+            r.frozen.into(),
+            r.door_open.into(),
+            r.closed.into(),
+        ]);
+        digest.update(r.epoch().map_or([0; 32], |e| *e.id().as_bytes()));
+        digest.finalize().into()
     }
 
     /// Folds one record in.
@@ -223,243 +385,354 @@ impl CircleState {
     /// # Errors
     /// The rule it breaks; the state is as before.
     pub fn apply(&mut self, record: &Record) -> Result<Applied, Refused> {
-        if record.payload().circle != self.id {
+        let kind = record.body().kind();
+        if record.payload().circle != self.id || kind == Kind::Charter {
             // The charter itself, again.
             return Ok(Applied::Known);
         }
-        let on_chain = match policy::signer(record.body().kind()) {
-            Signer::Authority => true,
-            Signer::MemberOrAuthority => policy::is_authority(self, &record.author()),
-            _ => false,
-        };
-        if on_chain {
-            self.apply_to_chain(record)
-        } else {
-            self.apply_own(record)
+        if kind.is_chained() {
+            return self.apply_entry(record);
         }
+        policy::check(self, record)?;
+        self.observe(record);
+        let author = record.author();
+        let changes = match record.body() {
+            Body::Pledge(_) => match self.knocks.pledge(record)? {
+                true => vec![Change::Pledged(author)],
+                false => Vec::new(),
+            },
+            Body::Join(_) => return self.apply_join(record),
+            Body::Refusal(refusal) => match self.knocks.refuse(refusal) {
+                true => vec![Change::TurnedAway(refusal.subject)],
+                false => Vec::new(),
+            },
+            Body::Leave(_) | Body::Erase(_) => return self.apply_leave(record),
+            Body::TurnRequest(_)
+            | Body::TurnGrant(_)
+            | Body::TurnRelease(_)
+            | Body::TurnExtend(_) => match self.floor.take(record) {
+                true => vec![Change::Floor],
+                false => Vec::new(),
+            },
+            Body::CeaseAcknowledgement(ack) => {
+                let asked = self.roster.ceases.get(&author) == Some(&ack.request);
+                match asked && self.roster.ceases.remove(&author).is_some() {
+                    true => vec![Change::Ceased(author)],
+                    false => Vec::new(),
+                }
+            }
+            Body::Thanks(thanks) => vec![Change::Thanked {
+                from: author,
+                subject: thanks.subject,
+                gratitude: thanks.gratitude,
+            }],
+            Body::Equivocation(proof) => return self.apply_proof(&proof.first, &proof.second),
+            _ => Vec::new(),
+        };
+        Ok(match changes.is_empty() {
+            true => Applied::Known,
+            false => Applied::Changed(changes),
+        })
     }
 
     /// Ends the turn because its time is over.
-    pub fn expire_turn(&mut self, turn: &RecordId) -> bool {
-        self.floor.expire(turn)
+    pub fn expire_turn(&mut self, turn: &RecordId) {
+        self.floor.expire(turn);
+    }
+    /// Lets the turn pass from one to the next of those for whom `is_here` holds, or stops doing so. Whether
+    /// anything changed.
+    pub fn pass_turns_on(&mut self, on: bool, is_here: impl Fn(&PublicKey) -> bool) -> bool {
+        if !on || self.is_frozen() {
+            return self.floor.stop_passing_on();
+        }
+        let mut floor = std::mem::take(&mut self.floor);
+        let changed = floor.pass_on(|key| is_here(key) && policy::may_take_turn(self, key));
+        self.floor = floor;
+        changed
+    }
+    /// Takes over from somebody who has been here longer which request has the turn.
+    pub fn adopt_turn(&mut self, turn: &RecordId) -> bool {
+        self.floor.adopt(turn)
     }
 
-    fn apply_to_chain(&mut self, record: &Record) -> Result<Applied, Refused> {
-        if !policy::is_authority(self, &record.author()) {
+    pub(super) fn check_admission(&self, record: &Record) -> Result<(), Refused> {
+        let Body::Admission(admission) = record.body() else {
             return Err(Refused::NotAuthority);
+        };
+        let waiting = self.knocks.applicants.get(&admission.subject);
+        let joined = waiting
+            .filter(|a| a.join.id() == admission.join)
+            .or_else(|| self.knocks.joins.get(&admission.join))
+            .ok_or(Refused::NotMember)?;
+        self.roster.may_admit(&self.given(), record, joined)
+    }
+
+    fn given(&self) -> Given<'_> {
+        Given {
+            charter: &self.charter,
+            powers: &self.powers,
+            joins: &self.knocks.joins,
+            left: &self.left,
         }
-        let seq = record.payload().seq;
-        let (head, _) = self.head();
-        if seq <= head {
-            let known = usize::try_from(seq).ok().and_then(|i| self.chain.get(i));
-            return match known {
-                Some(same) if same.id() == record.id() => Ok(Applied::Known),
-                _ => Err(Refused::Contradiction),
-            };
-        }
-        let mut changes = self.enforce_ahead(record)?;
-        if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&seq) {
-            // Keep what comes soonest: the rest is asked for again when the gap has closed.
-            match self.waiting.last_key_value() {
-                Some((last, _)) if *last > seq => drop(self.waiting.pop_last()),
-                _ => return Ok(Applied::Waiting),
+    }
+
+    fn apply_entry(&mut self, record: &Record) -> Result<Applied, Refused> {
+        policy::check_signer(self, record)?;
+        let author = record.author();
+        if self.powers.of(&author).is_none() && author != self.charter.recovery_key {
+            if !self.waiting.iter().any(|r| r.id() == record.id()) {
+                self.waiting.push_back(record.clone());
+                if self.waiting.len() > MAX_WAITING {
+                    self.waiting.pop_front();
+                }
             }
-        }
-        self.waiting.insert(seq, record.clone());
-        let advanced = self.advance_keeping(&mut changes)?;
-        if changes.is_empty() && !advanced {
             return Ok(Applied::Waiting);
         }
-        Ok(Applied::Changed(changes))
-    }
-
-    /// A valid removal takes effect at once, wherever it stands in the chain: a withheld entry before it
-    /// must not keep somebody audible.
-    fn enforce_ahead(&mut self, record: &Record) -> Result<Vec<Change>, Refused> {
-        let Body::Removal(removal) = record.body() else {
-            return Ok(Vec::new());
+        let lamport = self.roster.lamport;
+        let simple = match record.body() {
+            Body::Delegation(_) | Body::Revocation(_) | Body::Succession(_) => false,
+            Body::Removal(r) => self.powers.of(&r.subject).is_none() && !self.roster.is_waiting,
+            _ => author != self.charter.recovery_key,
         };
-        policy::check(self, record)?;
-        if self.is_removed(&removal.subject) {
-            return Ok(Vec::new());
+        let inserted = self.chains.insert(record, &mut self.powers, lamport);
+        match inserted {
+            Inserted::Known => return Ok(Applied::Known),
+            Inserted::Full => return Err(Refused::OutOfOrder),
+            Inserted::Next | Inserted::New => self.name_join(record),
         }
-        let name = self.members.remove(&removal.subject).map(|m| m.name);
-        self.applicants.remove(&removal.subject);
-        self.floor.forget(&removal.subject);
-        let removed = Removed {
-            name,
-            clause: removal.clause.clone(),
-            notice: record.clone(),
+        self.unsaved.push(record.clone());
+        let changes = match inserted == Inserted::Next && simple {
+            true => {
+                let mut roster = std::mem::replace(&mut self.roster, Roster::new(&self.charter));
+                let mut changes = Vec::new();
+                roster.next(&self.given(), record, &mut changes);
+                self.roster = roster;
+                self.tidy(&changes);
+                changes
+            }
+            false => self.refold(),
         };
-        self.removed.insert(removal.subject, removed);
-        Ok(vec![Change::Removed(removal.subject)])
+        let stands = self
+            .powers
+            .of(&author)
+            .is_some_and(|p| p.head().0 >= record.payload().seq);
+        Ok(match changes.is_empty() && !stands {
+            true => Applied::Waiting,
+            false => Applied::Changed(changes),
+        })
     }
 
-    /// As [`advance`](Self::advance); but a contradiction further on takes nothing back that is in force.
-    fn advance_keeping(&mut self, changes: &mut Vec<Change>) -> Result<bool, Refused> {
-        match self.advance(changes) {
-            Err(refused) if changes.is_empty() => Err(refused),
-            result => Ok(result.unwrap_or(true)),
+    /// Keeps the join that an admission names.
+    fn name_join(&mut self, record: &Record) {
+        if let Body::Admission(admission) = record.body()
+            && let Some(a) = self.knocks.name(&admission.subject, &admission.join)
+        {
+            self.unsaved.extend([a.pledge.clone(), a.join.clone()]);
         }
     }
 
-    /// Appends to the chain what now fits; whether anything did.
-    fn advance(&mut self, changes: &mut Vec<Change>) -> Result<bool, Refused> {
-        let mut advanced = false;
+    /// Everything anew; what is different afterwards.
+    fn refold(&mut self) -> Vec<Change> {
+        let before = self.clone_effects();
         loop {
-            let (seq, id) = self.head();
-            let Some(next) = self.waiting.get(&(seq + 1)).cloned() else {
-                return Ok(advanced);
+            let (powers, standing) = self.chains.standing(&self.charter);
+            let given = Given {
+                charter: &self.charter,
+                powers: &powers,
+                joins: &self.knocks.joins,
+                left: &self.left,
             };
-            if next.payload().prev != Some(id) {
-                self.waiting.remove(&(seq + 1));
-                return Err(Refused::Contradiction);
-            }
-            // Whoever was removed meanwhile needs no join: their admission has no effect.
-            if let Body::Admission(admission) = next.body()
-                && !self.is_removed(&admission.subject)
-                && !self.joins.contains_key(&admission.join)
-                && !self
-                    .applicants
-                    .values()
-                    .any(|a| a.join.id() == admission.join)
-            {
-                return Ok(advanced); // Wait for the join record.
-            }
-            self.waiting.remove(&(seq + 1));
-            // An entry that policy refuses still has its place in the chain, without effect: everybody
-            // who holds the same chain refuses it alike.
-            if policy::check(self, &next).is_ok() {
-                self.effect(&next, changes);
-            }
-            self.chain.push(next);
-            advanced = true;
-        }
-    }
-
-    fn effect(&mut self, record: &Record, changes: &mut Vec<Change>) {
-        match record.body() {
-            Body::Admission(admission) => {
-                let waiting = self
-                    .applicants
-                    .remove(&admission.subject)
-                    .filter(|a| a.join.id() == admission.join);
-                let Some(joined) = waiting.or_else(|| self.joins.get(&admission.join).cloned())
-                else {
-                    return;
-                };
-                if joined.join.author() != admission.subject {
-                    return;
-                }
-                self.joins.insert(admission.join, joined.clone());
-                let member = Member {
-                    name: joined.name,
-                    role: admission.role,
-                    sealing_key: joined.sealing_key,
-                    pledge: joined.pledge,
-                    join: joined.join,
-                };
-                self.members.insert(admission.subject, member);
-                changes.push(Change::Admitted(admission.subject));
-            }
-            Body::Epoch(epoch) => {
-                let last = self.epoch_number();
-                if epoch.number != last + 1 {
-                    return;
-                }
-                let gone: VecDeque<_> = self
-                    .members
-                    .keys()
-                    .filter(|key| !epoch.sealed.iter().any(|s| s.member == **key))
-                    .copied()
-                    .collect();
-                for key in gone {
-                    self.depart(&key, changes);
-                }
-                self.epoch = Some(record.clone());
-                changes.push(Change::Epoch(epoch.number));
-            }
-            Body::TurnGrant(grant) => {
-                if let Some(turn) = self.floor.turn() {
-                    changes.push(Change::TurnEnded(turn.holder));
-                }
-                self.floor
-                    .grant(record.id(), record.payload().created, grant);
-                changes.push(Change::TurnBegan(grant.holder));
-            }
-            Body::TurnRelease(release) => self.release(&release.holder, release.lamport, changes),
-            _ => {}
-        }
-    }
-
-    fn release(&mut self, holder: &PublicKey, lamport: u64, changes: &mut Vec<Change>) {
-        let had_turn = self.floor.turn().is_some_and(|t| t.holder == *holder);
-        if self.floor.release(holder, lamport) {
-            changes.push(match had_turn {
-                true => Change::TurnEnded(*holder),
-                false => Change::Queue,
+            let mut roster = Roster::fold(&given, &standing);
+            // Acknowledgements stand outside the chains.
+            roster.ceases.retain(|key, cease| {
+                before.1.ceases.get(key) == Some(cease) || !before.2.contains(cease)
             });
+            self.roster = roster;
+            self.powers = powers;
+            // Entries that waited for their author's authority may have it now.
+            let mut added = false;
+            for record in std::mem::take(&mut self.waiting) {
+                let author = record.author();
+                if self.powers.of(&author).is_none() && author != self.charter.recovery_key {
+                    self.waiting.push_back(record);
+                    continue;
+                }
+                let lamport = self.roster.lamport;
+                let inserted = self.chains.insert(&record, &mut self.powers, lamport);
+                if matches!(inserted, Inserted::Next | Inserted::New) {
+                    self.name_join(&record);
+                    self.unsaved.push(record);
+                    added = true;
+                }
+            }
+            if !added {
+                break;
+            }
         }
+        let changes = self.compare(&before.0, &before.1);
+        self.tidy(&changes);
+        changes
     }
 
-    fn depart(&mut self, key: &PublicKey, changes: &mut Vec<Change>) {
-        if self.members.remove(key).is_some() {
-            self.floor.forget(key);
-            changes.push(Change::Left(*key));
-        }
+    /// Powers, effects and known requests to cease, as they are now.
+    fn clone_effects(&self) -> (Powers, Roster, Vec<RecordId>) {
+        let asked = self
+            .chains
+            .all()
+            .filter(|r| matches!(r.body(), Body::CeaseRequest(_)));
+        (
+            self.powers.clone(),
+            self.roster.clone(),
+            asked.map(Record::id).collect(),
+        )
     }
 
-    /// Number of the latest epoch, 0 before the first.
-    pub fn epoch_number(&self) -> u32 {
-        match self.epoch.as_ref().map(Record::body) {
-            Some(Body::Epoch(epoch)) => epoch.number,
-            _ => 0,
-        }
-    }
-
-    /// A record on its author's own account, not on the authority chain.
-    fn apply_own(&mut self, record: &Record) -> Result<Applied, Refused> {
-        policy::check(self, record)?;
-        let author = record.author();
-        let kind = record.body().kind();
-        if matches!(kind, Kind::Pledge | Kind::Join) {
-            return self.apply_knock(record);
-        }
-        let seq = record.payload().seq;
-        let seen = self.seqs.get(&author).copied();
-        let joined = self.members.get(&author).map(|m| m.join.payload().seq);
-        if kind != Kind::Refusal && seen.max(joined).is_some_and(|seen| seq <= seen) {
-            return Err(Refused::Replayed);
-        }
+    /// What differs from before.
+    fn compare(&self, powers: &Powers, before: &Roster) -> Vec<Change> {
+        let (old, new) = (before, &self.roster);
         let mut changes = Vec::new();
-        match record.body() {
-            Body::Refusal(refusal) => {
-                if !self.refused.contains(&refusal.join) {
-                    self.refused.push_back(refusal.join);
-                    if self.refused.len() > MAX_REFUSED {
-                        self.refused.pop_front();
-                    }
-                }
-                let waiting = self.applicants.get(&refusal.subject);
-                if waiting.is_some_and(|a| a.join.id() == refusal.join) {
-                    self.applicants.remove(&refusal.subject);
-                    *self.refusals.entry(refusal.subject).or_default() += 1;
-                    changes.push(Change::TurnedAway(refusal.subject));
-                }
+        let newly_removed = new.removed().filter(|key| !old.is_removed(key));
+        changes.extend(newly_removed.map(|key| Change::Removed(*key)));
+        let reinstated = old
+            .removed()
+            .filter(|k| !new.is_removed(k) && !new.members.contains_key(k));
+        changes.extend(reinstated.map(|key| Change::Reinstated(*key)));
+        let gone = old
+            .members
+            .keys()
+            .filter(|k| !new.members.contains_key(k) && !new.is_removed(k));
+        changes.extend(gone.map(|key| Change::Left(*key)));
+        for (key, power) in self.powers.iter() {
+            let was = powers.of(key).and_then(|p| p.fork());
+            if power.fork().is_some() && was.is_none() {
+                changes.push(Change::Forked(*key));
             }
-            Body::TurnRequest(request) => {
-                if self.floor.request(record.id(), author, request.lamport) {
-                    changes.push(Change::Queue);
-                }
-            }
-            Body::TurnRelease(release) => {
-                self.release(&release.holder, release.lamport, &mut changes);
-            }
-            Body::Leave(_) => self.depart(&author, &mut changes),
-            _ => {}
         }
-        if kind != Kind::Refusal {
-            self.seqs.insert(author, seq);
+        if self.leader() != powers.leader() || self.powers.leading_key() != powers.leading_key() {
+            changes.push(Change::Succeeded(self.leader()));
+        }
+        for (key, member) in &new.members {
+            match old.members.get(key) {
+                None => changes.push(Change::Admitted(*key)),
+                Some(was) if was.join.id() != member.join.id() => {
+                    changes.push(Change::Admitted(*key))
+                }
+                Some(was) if was.role != member.role => {
+                    changes.push(Change::Role(*key, member.role))
+                }
+                Some(_) => {}
+            }
+        }
+        let muted = new
+            .mutes
+            .iter()
+            .filter(|(k, m)| old.mutes.get(k) != Some(m));
+        changes.extend(muted.map(|(key, _)| Change::Muted(*key)));
+        let asked = new
+            .ceases
+            .iter()
+            .filter(|(k, c)| old.ceases.get(k) != Some(c));
+        changes.extend(asked.map(|(key, _)| Change::AskedToCease(*key)));
+        if new.frozen != old.frozen {
+            changes.push(Change::Frozen(new.frozen));
+        }
+        if new.floor_mode != old.floor_mode {
+            changes.push(Change::Mode(new.floor_mode));
+        }
+        if new.door_open != old.door_open {
+            changes.push(Change::Door(new.door_open));
+        }
+        if new.closed && !old.closed {
+            changes.push(Change::Closed);
+        }
+        let id = |r: &Roster| r.epoch().map(Record::id);
+        if id(new) != id(old) && id(new).is_some() {
+            changes.push(Change::Epoch(new.last_epoch()));
+        }
+        changes
+    }
+
+    /// Whoever is gone keeps neither hand nor turn, nor a place at the door.
+    fn tidy(&mut self, changes: &[Change]) {
+        for change in changes {
+            if let Change::Removed(key) | Change::Left(key) = change {
+                self.floor.forget(key, self.clock);
+                self.knocks.applicants.remove(key);
+            }
+        }
+    }
+
+    fn apply_join(&mut self, record: &Record) -> Result<Applied, Refused> {
+        let author = record.author();
+        // A member may have left before they came again, and word of it come later: it does not matter here.
+        let may_knock = match self.left.contains_key(&record.id()) {
+            true => Err(Refused::Replayed),
+            false => policy::check_knock(self, record),
+        };
+        let proof = match record.body() {
+            Body::Join(join) => join.invite.as_ref(),
+            _ => None,
+        };
+        if proof.is_some_and(|p| !knocks::is_genuine_proof(&self.id, &author, p)) {
+            return Err(Refused::NeedsInvite);
+        }
+        Ok(match self.knocks.join(record, may_knock)? {
+            Knock::Knocked => Applied::Changed(vec![Change::Knocked(author)]),
+            Knock::Known => Applied::Known,
+            Knock::Waiting => Applied::Waiting,
+            Knock::Awaited => {
+                if let Some(a) = self.knocks.joins.get(&record.id()) {
+                    self.unsaved.extend([a.pledge.clone(), a.join.clone()]);
+                }
+                Applied::Changed(self.refold())
+            }
+        })
+    }
+
+    fn apply_leave(&mut self, record: &Record) -> Result<Applied, Refused> {
+        let author = record.author();
+        let (Body::Leave(crate::record::Leave { join })
+        | Body::Erase(crate::record::Erase { join })) = record.body()
+        else {
+            return Ok(Applied::Known);
+        };
+        let known = match self.left.get(join) {
+            // To ask for deletion says more than to leave.
+            Some(said) => {
+                said.body().kind() == record.body().kind() || record.body().kind() == Kind::Leave
+            }
+            None => false,
+        };
+        if known {
+            return Ok(Applied::Known);
+        }
+        let applicant = self.knocks.applicants.get(&author);
+        if applicant.is_some_and(|a| a.join.id() == *join) {
+            self.knocks.applicants.remove(&author);
+            return Ok(Applied::Changed(vec![Change::Left(author)]));
+        }
+        let own = self
+            .knocks
+            .joins
+            .get(join)
+            .is_some_and(|j| j.join.author() == author);
+        if !own {
+            return Ok(Applied::Waiting);
+        }
+        if self.left.len() >= MAX_LEFT {
+            return Err(Refused::OutOfOrder);
+        }
+        self.left.insert(*join, record.clone());
+        self.unsaved.push(record.clone());
+        let mut changes = Vec::new();
+        if matches!(record.body(), Body::Erase(_)) {
+            changes.push(Change::Erased(author));
+        }
+        if self.roster.is_waiting {
+            changes.extend(self.refold());
+        } else if self.roster.depart(&author, join) {
+            changes.push(Change::Left(author));
+            self.tidy(&changes);
         }
         Ok(match changes.is_empty() {
             true => Applied::Known,
@@ -467,83 +740,25 @@ impl CircleState {
         })
     }
 
-    fn apply_knock(&mut self, record: &Record) -> Result<Applied, Refused> {
-        let author = record.author();
-        let Body::Join(join) = record.body() else {
-            if self
-                .pledges
-                .get(&author)
-                .is_some_and(|p| p.id() == record.id())
-            {
-                return Ok(Applied::Known);
-            }
-            if self.pledges.len() >= MAX_PLEDGES && !self.pledges.contains_key(&author) {
-                self.forget_idle_pledge()?;
-            }
-            self.pledges.insert(author, record.clone());
-            return Ok(Applied::Changed(vec![Change::Pledged(author)]));
-        };
-        let named = self.waiting.values().any(|entry| {
-            matches!(entry.body(), Body::Admission(admission) if admission.join == record.id())
-        });
-        let known = self.applicants.get(&author).map(|a| a.join.id()) == Some(record.id())
-            || self.joins.contains_key(&record.id());
-        if known && (self.members.contains_key(&author) || self.applicants.contains_key(&author)) {
-            return self.advance_after_join();
+    /// Two different records for one place of a chain: both are kept, and the key is frozen.
+    fn apply_proof(&mut self, first: &[u8], second: &[u8]) -> Result<Applied, Refused> {
+        let read = |bytes| Record::verify_in(bytes, &self.id).map_err(|_| Refused::NoProof);
+        let (first, second) = (read(first)?, read(second)?);
+        let same_place =
+            first.author() == second.author() && first.payload().seq == second.payload().seq;
+        let chained = first.body().kind().is_chained() && second.body().kind().is_chained();
+        if !same_place || !chained || first.id() >= second.id() {
+            return Err(Refused::NoProof);
         }
-        if self.refusals(&author) >= policy::REFUSALS_UNTIL_FINAL {
-            return Err(Refused::Removed);
-        }
-        // Unless the chain says that this very record let them in: members do not join again, and whoever
-        // left is not brought back by a copy of what they once said.
-        let seen = self.seqs.get(&author);
-        let stale = seen.is_some_and(|seen| record.payload().seq <= *seen);
-        let refused = self.refused.contains(&record.id());
-        if !named && (stale || refused || self.members.contains_key(&author)) {
-            return Err(Refused::Replayed);
-        }
-        let Some(pledge) = self.pledges.get(&author).filter(|p| p.id() == join.pledge) else {
-            return Ok(Applied::Waiting);
-        };
-        if self.is_door_crowded() && !self.applicants.contains_key(&author) {
-            // Never refuse what the chain may name next; the door itself asks before it gets so far.
-            let oldest = self
-                .applicants
-                .iter()
-                .min_by_key(|(_, a)| a.join.payload().created);
-            if let Some(oldest) = oldest.map(|(key, _)| *key) {
-                self.applicants.remove(&oldest);
-            }
-        }
-        let applicant = Applicant {
-            name: join.name.clone(),
-            sealing_key: join.sealing_key,
-            pledge: pledge.clone(),
-            join: record.clone(),
-        };
-        self.applicants.insert(author, applicant);
-        let mut changes = vec![Change::Knocked(author)];
-        self.advance_keeping(&mut changes)?;
-        Ok(Applied::Changed(changes))
-    }
-
-    fn advance_after_join(&mut self) -> Result<Applied, Refused> {
         let mut changes = Vec::new();
-        Ok(match self.advance_keeping(&mut changes)? {
-            true => Applied::Changed(changes),
-            false => Applied::Known,
+        for record in [&first, &second] {
+            if let Applied::Changed(more) = self.apply_entry(record)? {
+                changes.extend(more);
+            }
+        }
+        Ok(match changes.is_empty() {
+            true => Applied::Known,
+            false => Applied::Changed(changes),
         })
-    }
-
-    /// Makes room among pledges by dropping one whose author neither waits nor is a member.
-    fn forget_idle_pledge(&mut self) -> Result<(), Refused> {
-        let idle = self
-            .pledges
-            .keys()
-            .find(|k| !self.applicants.contains_key(*k) && !self.members.contains_key(*k))
-            .copied()
-            .ok_or(Refused::DoorCrowded)?;
-        self.pledges.remove(&idle);
-        Ok(())
     }
 }

@@ -1,11 +1,14 @@
 //! What each kind of record says. Every body is a CBOR map with small integer keys; the numbers here are
 //! the wire format and never change meaning.
 
+use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use crate::id::{Nonce, PublicKey, RecordId, SealingKey, SignatureBytes, TextsHash, TransportId};
+use crate::id::{
+    CircleId, Nonce, PublicKey, RecordId, SealingKey, SignatureBytes, TextsHash, TransportId,
+};
 use crate::seal::seal_to;
 use crate::texts;
 
@@ -15,6 +18,10 @@ use super::{MAX_INTEGER, RecordError};
 pub const MAX_MEMBERS: u8 = 16;
 /// Longest topic, title or pseudonym, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 120;
+/// Most authority chains of a circle: leaders one after another, co-leaders, the recovery key.
+pub const MAX_HEADS: usize = 24;
+/// Longest sealed words, in bytes with what HPKE adds.
+pub const MAX_SEALED_WORDS: usize = 2_048;
 /// Longest turn.
 pub const MAX_TURN_SECONDS: u16 = 3_600;
 
@@ -25,9 +32,12 @@ pub enum AdmissionMode {
     /// The leader is asked for each newcomer.
     #[n(0)]
     Approval,
-    /// Whoever holds an invite and signs the pledge is let in by the leader's program.
+    /// Whoever holds a single-use token and signs the pledge is let in by the leader's program.
     #[n(1)]
     Invite,
+    /// Whoever solves a puzzle and signs the pledge is let in, and listens the first time.
+    #[n(2)]
+    Open,
 }
 
 /// How the traffic of a circle travels. A node never uses a weaker route than its charter's.
@@ -67,6 +77,19 @@ pub enum Role {
     /// A social worker or other licensed person: always shown, listens.
     #[n(2)]
     Listener,
+    /// Admits, removes and gives turns beside the leader.
+    #[n(3)]
+    CoLeader,
+    /// Came through an open door: listens this first time.
+    #[n(4)]
+    Newcomer,
+}
+
+impl Role {
+    /// Whether somebody in this role may ask for a turn.
+    pub const fn takes_turns(self) -> bool {
+        !matches!(self, Self::Listener | Self::Newcomer)
+    }
 }
 
 /// The founding record: what the circle is, for as long as it is.
@@ -142,6 +165,55 @@ pub struct Join {
     /// The pledge this rests on.
     #[n(2)]
     pub pledge: RecordId,
+    /// What opens an invite door.
+    #[n(3)]
+    pub invite: Option<InviteProof>,
+    /// What opens an open door: the answer to its puzzle.
+    #[n(4)]
+    pub puzzle: Option<u64>,
+}
+
+/// Shows that whoever joins holds a token, without showing the token.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct InviteProof {
+    /// The token's public half.
+    #[n(0)]
+    pub token: PublicKey,
+    /// Who passed it on: a member, or the group key.
+    #[n(1)]
+    pub sponsor: PublicKey,
+    /// Minutes since 1970 UTC until which it may be spent.
+    #[n(2)]
+    pub until: u64,
+    /// The sponsor's signature over [`InviteProof::sponsored`].
+    #[n(3)]
+    pub sponsored_by: SignatureBytes,
+    /// The token's signature over [`InviteProof::spent`].
+    #[n(4)]
+    pub spent_by: SignatureBytes,
+}
+
+impl InviteProof {
+    /// What the sponsor signs: "undertone/1/token" ‖ circle ‖ token ‖ until (8 B, big-endian).
+    pub fn sponsored(circle: &CircleId, token: &PublicKey, until: u64) -> Vec<u8> {
+        [
+            b"undertone/1/token".as_slice(),
+            circle.as_bytes(),
+            token.as_bytes(),
+            &until.to_be_bytes(),
+        ]
+        .concat()
+    }
+    /// What the token signs: "undertone/1/spend" ‖ circle ‖ who joins.
+    pub fn spent(circle: &CircleId, author: &PublicKey) -> Vec<u8> {
+        [
+            b"undertone/1/spend".as_slice(),
+            circle.as_bytes(),
+            author.as_bytes(),
+        ]
+        .concat()
+    }
 }
 
 /// Lets somebody in.
@@ -154,7 +226,7 @@ pub struct Admission {
     /// As what.
     #[n(1)]
     pub role: Role,
-    /// Their join record, which must be known before this takes effect.
+    /// Their join record, which must be known before this takes effect. If it shows a token, this spends it.
     #[n(2)]
     pub join: RecordId,
 }
@@ -184,20 +256,66 @@ pub struct Hello {
     /// The transport key's signature over [`Hello::binding`]: nobody can claim another's connection.
     #[n(1)]
     pub proof: SignatureBytes,
-    /// Last entry of the authority chain the author has applied.
+    /// How far the author has read each authority chain, in the order of keys.
     #[n(2)]
-    pub authority_seq: u64,
+    pub heads: Vec<Head>,
     /// Key ids of the voice keys the author holds, so that whoever is missing can send theirs.
     #[n(3)]
     pub voice_keys: Vec<u64>,
     /// Where the author can be reached; empty unless the circle's route is direct.
     #[n(4)]
     pub addresses: Vec<String>,
+    /// What the author takes the circle to be: first eight bytes of [`CircleState::digest`]. Two who have
+    /// read equally far and differ here miss something that stands outside the chains.
+    ///
+    /// [`CircleState::digest`]: crate::circle::CircleState::digest
+    #[n(5)]
+    pub digest: u64,
+    /// Whose turn the author takes it to be, and for how long it has been.
+    #[n(6)]
+    pub turn: Option<TurnSeen>,
+}
+
+/// A turn as somebody sees it who is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TurnSeen {
+    /// The grant, or the request that the turn passed on to.
+    #[n(0)]
+    pub turn: RecordId,
+    /// For how long it has lasted.
+    #[n(1)]
+    pub seconds: u16,
+}
+
+/// How far one authority chain has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Head {
+    /// Whose chain.
+    #[n(0)]
+    pub author: PublicKey,
+    /// The last entry.
+    #[n(1)]
+    pub seq: u64,
+}
+
+/// The last entry of somebody's authority chain that stands; everything after it, and everything on another
+/// branch, is void whatever date it claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Cut {
+    /// Its position; 0 and the id of what the chain begins from when nothing stands.
+    #[n(0)]
+    pub seq: u64,
+    /// Its id.
+    #[n(1)]
+    pub id: RecordId,
 }
 
 impl Hello {
     /// What the transport key signs: "undertone/1/hello" ‖ circle ‖ pseudonym.
-    pub fn binding(circle: &crate::id::CircleId, author: &PublicKey) -> Vec<u8> {
+    pub fn binding(circle: &CircleId, author: &PublicKey) -> Vec<u8> {
         [
             b"undertone/1/hello".as_slice(),
             circle.as_bytes(),
@@ -217,18 +335,115 @@ pub struct Removal {
     /// Mark of the clause broken, "a"–"d" or "1"–"8".
     #[n(1)]
     pub clause: String,
+    /// Minutes since 1970 UTC from which they may knock again; for good when absent.
+    #[n(2)]
+    pub until: Option<u64>,
+    /// Removing a co-leader: what of theirs still stands.
+    #[n(3)]
+    pub cut: Option<Cut>,
 }
+
+/// Undoes one removal: its subject may knock again, with a new pledge, and be let in anew.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Reinstatement {
+    /// Exactly this removal; another one of the same person stands.
+    #[n(0)]
+    pub removal: RecordId,
+}
+
+/// Gives a member another role: co-leader, listener, or participant.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Delegation {
+    /// Who.
+    #[n(0)]
+    pub subject: PublicKey,
+    /// As what, from here on.
+    #[n(1)]
+    pub role: Role,
+}
+
+/// Takes a co-leader's authority back; what they signed after the cut is void.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Revocation {
+    /// Whose.
+    #[n(0)]
+    pub subject: PublicKey,
+    /// What of theirs still stands.
+    #[n(1)]
+    pub cut: Cut,
+}
+
+/// Asks somebody to cease what they are saying (term 6).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CeaseRequest {
+    /// Whom.
+    #[n(0)]
+    pub subject: PublicKey,
+}
+
+/// "I have heard it, and cease."
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CeaseAcknowledgement {
+    /// The request.
+    #[n(0)]
+    pub request: RecordId,
+}
+
+/// Nobody hears somebody, whatever turn they hold.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Mute {
+    /// Whom.
+    #[n(0)]
+    pub subject: PublicKey,
+    /// Minutes since 1970 UTC; a time that has passed takes an earlier mute back.
+    #[n(1)]
+    pub until: u64,
+}
+
+/// Stops everybody but those who lead, and the turn; or lets the circle go on.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Freeze {
+    /// Stopped.
+    #[n(0)]
+    pub on: bool,
+}
+
+/// Changes how turns are given.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Mode {
+    /// How, from here on.
+    #[n(0)]
+    pub floor: FloorMode,
+}
+
+/// Opens or closes the door.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Door {
+    /// Whether anybody may come in.
+    #[n(0)]
+    pub open: bool,
+}
+
+/// Ends the circle for good.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Close {}
 
 /// Raises a hand.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct TurnRequest {
-    /// Lamport time: one more than any the author has seen. Orders the queue.
-    #[n(0)]
-    pub lamport: u64,
-}
+pub struct TurnRequest {}
 
-/// Gives the turn.
+/// Gives the turn, and answers the holder's requests up to this record's Lamport time.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct TurnGrant {
@@ -238,29 +453,151 @@ pub struct TurnGrant {
     /// For at most this long.
     #[n(1)]
     pub seconds: u16,
-    /// Answers the holder's requests up to this Lamport time.
-    #[n(2)]
-    pub lamport: u64,
 }
 
-/// Takes a hand down, or gives a turn back (the holder), or ends it (the group key).
+/// Takes a hand down, or gives a turn back (the holder), or ends it (whoever leads): everything of the
+/// holder's up to this record's Lamport time.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct TurnRelease {
     /// Whose hand or turn.
     #[n(0)]
     pub holder: PublicKey,
-    /// Takes back the holder's requests up to this Lamport time.
+}
+
+/// Lengthens a turn.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TurnExtend {
+    /// The grant, or in passive mode the request, that it began from.
+    #[n(0)]
+    pub turn: RecordId,
+    /// How long it may last in all.
     #[n(1)]
-    pub lamport: u64,
+    pub seconds: u16,
 }
 
 /// Leaves the circle for good; coming back means knocking again.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Leave {}
+pub struct Leave {
+    /// The join record that is taken back.
+    #[n(0)]
+    pub join: RecordId,
+}
 
-/// A new circle key, sealed to each member that remains. Whoever is not named is no longer in the circle.
+/// Leaves, and asks everybody to delete what they hold of the author. Honest programs do within 24 hours.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Erase {
+    /// The join record that is taken back.
+    #[n(0)]
+    pub join: RecordId,
+}
+
+/// A word of thanks, out of a fixed few: no free text that somebody else would have to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Gratitude {
+    /// "Thank you for sharing."
+    #[n(0)]
+    ForSharing,
+    /// "I hear you."
+    #[n(1)]
+    IHearYou,
+    /// "You are not alone."
+    #[n(2)]
+    NotAlone,
+    /// "Thank you for listening."
+    #[n(3)]
+    ForListening,
+}
+
+/// Thanks somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Thanks {
+    /// Whom.
+    #[n(0)]
+    pub subject: PublicKey,
+    /// For what.
+    #[n(1)]
+    pub gratitude: Gratitude,
+}
+
+/// Words for one person in need, sealed to them. Never stored, by anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CrisisReferral {
+    /// For whom, and the sealed words.
+    #[n(0)]
+    pub sealed: SealedTo,
+}
+
+/// Asks somebody, after the circle, whether they would like to stay in touch.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ContactRequest {
+    /// For whom, and the sealed words.
+    #[n(0)]
+    pub sealed: SealedTo,
+}
+
+/// Answers such a question; nobody has to.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ContactAnswer {
+    /// The question.
+    #[n(0)]
+    pub request: RecordId,
+    /// For whom, and the sealed words.
+    #[n(1)]
+    pub sealed: SealedTo,
+}
+
+/// Says in public that a circle is open, for a topic directory. Signed by the group key.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Announcement {
+    /// The charter's envelope.
+    #[n(0)]
+    pub charter: ByteVec,
+    /// Minutes since 1970 UTC of the next meeting; open now when absent.
+    #[n(1)]
+    pub next_meeting: Option<u64>,
+    /// How many may still come in.
+    #[n(2)]
+    pub seats: u8,
+}
+
+/// Replaces the group key, by the recovery key.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Succession {
+    /// The new one; never one that led before.
+    #[n(0)]
+    pub group_key: PublicKey,
+    /// The pseudonym of whoever leads now.
+    #[n(1)]
+    pub leader: PublicKey,
+    /// What of the old key's chain still stands.
+    #[n(2)]
+    pub cut: Cut,
+}
+
+/// Shows that a key signed two different records for one place of its chain.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Equivocation {
+    /// One envelope, the one with the lower id.
+    #[n(0)]
+    pub first: ByteVec,
+    /// The other.
+    #[n(1)]
+    pub second: ByteVec,
+}
+
+/// A new circle key, sealed to each member that remains.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Epoch {
@@ -322,22 +659,31 @@ pub(super) fn validate(body: &super::Body) -> Result<(), RecordError> {
         }
         Body::Join(j) => {
             plain_text("name", &j.name)?;
+            require("invite", j.invite.as_ref().is_none_or(|i| i.until <= MAX_INTEGER))?;
+            require("puzzle", j.puzzle.is_none_or(|p| p <= MAX_INTEGER))?;
             // A low-order point parses, and fails only when something is to be sealed to it.
             let mut rng = ChaCha20Rng::from_seed([0; 32]);
             let sealed = seal_to(&j.sealing_key, None, b"trial", b"", &mut rng);
             require("sealing_key", sealed.is_ok())
         }
         Body::Hello(h) => {
-            let few = h.voice_keys.len() <= 2 * MAX_MEMBERS as usize && h.addresses.len() <= 8;
+            let few = h.voice_keys.len() <= 2 * MAX_MEMBERS as usize
+                && h.addresses.len() <= 8
+                && h.heads.len() <= MAX_HEADS;
             require("hello", few && h.addresses.iter().all(|a| a.len() <= 64))
         }
-        Body::Removal(r) => require("clause", texts::clause(&r.clause).is_some()),
-        Body::TurnGrant(g) => {
-            require("seconds", (1..=MAX_TURN_SECONDS).contains(&g.seconds))?;
-            require("lamport", g.lamport <= MAX_INTEGER)
+        Body::Removal(r) => {
+            require("clause", texts::clause(&r.clause).is_some())?;
+            require("until", r.until.is_none_or(|u| u <= MAX_INTEGER))?;
+            require("cut", r.cut.is_none_or(|c| c.seq <= MAX_INTEGER))
         }
-        Body::TurnRequest(r) => require("lamport", r.lamport <= MAX_INTEGER),
-        Body::TurnRelease(r) => require("lamport", r.lamport <= MAX_INTEGER),
+        Body::Mute(m) => require("until", m.until <= MAX_INTEGER),
+        Body::Revocation(r) => require("cut", r.cut.seq <= MAX_INTEGER),
+        Body::Succession(s) => require("cut", s.cut.seq <= MAX_INTEGER),
+        Body::Delegation(d) => require("role", !matches!(d.role, Role::Leader | Role::Newcomer)),
+        Body::TurnGrant(TurnGrant { seconds, .. }) | Body::TurnExtend(TurnExtend { seconds, .. }) => {
+            require("seconds", (1..=MAX_TURN_SECONDS).contains(seconds))
+        }
         Body::Epoch(e) => {
             let distinct: std::collections::BTreeSet<_> =
                 e.sealed.iter().map(|s| s.member).collect();
@@ -345,6 +691,30 @@ pub(super) fn validate(body: &super::Body) -> Result<(), RecordError> {
                 && e.sealed.iter().all(|s| s.secret.len() <= 128);
             require("sealed", bounded && distinct.len() == e.sealed.len())
         }
-        Body::Admission(_) | Body::Refusal(_) | Body::Leave(_) => Ok(()),
+        Body::CrisisReferral(CrisisReferral { sealed })
+        | Body::ContactRequest(ContactRequest { sealed })
+        | Body::ContactAnswer(ContactAnswer { sealed, .. }) => {
+            require("sealed", sealed.secret.len() <= MAX_SEALED_WORDS)
+        }
+        Body::Announcement(a) => {
+            require("seats", a.seats <= MAX_MEMBERS)?;
+            require("next_meeting", a.next_meeting.is_none_or(|m| m <= MAX_INTEGER))
+        }
+        Body::Admission(_)
+        | Body::Refusal(_)
+        | Body::Reinstatement(_)
+        | Body::CeaseRequest(_)
+        | Body::CeaseAcknowledgement(_)
+        | Body::Freeze(_)
+        | Body::Mode(_)
+        | Body::Door(_)
+        | Body::Close(_)
+        | Body::TurnRequest(_)
+        | Body::TurnRelease(_)
+        | Body::Leave(_)
+        | Body::Erase(_)
+        | Body::Thanks(_)
+        // Its two envelopes are verified where it is taken apart.
+        | Body::Equivocation(_) => Ok(()),
     }
 }

@@ -4,12 +4,12 @@ use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
-use super::{Body, MAX_INTEGER, Payload, Record, RecordError, bodies};
+use super::{Kind, MAX_INTEGER, Payload, Record, RecordError, bodies};
 use crate::id::{CircleId, RecordId};
 
 /// Largest record other than a charter.
 pub const MAX_RECORD_BYTES: usize = 4 * 1024;
-/// Largest charter.
+/// Largest charter, and largest record that holds others.
 pub const MAX_CHARTER_BYTES: usize = 16 * 1024;
 
 impl Record {
@@ -105,16 +105,28 @@ fn external_aad(payload: &Payload) -> Vec<u8> {
 }
 
 fn check_bounds(payload: &Payload, size: usize) -> Result<(), RecordError> {
-    let charter = matches!(payload.body, Body::Charter(_));
-    if !charter && size > MAX_RECORD_BYTES {
+    let kind = payload.body.kind();
+    if !kind.holds_records() && size > MAX_RECORD_BYTES {
         return Err(RecordError::TooLarge(size));
     }
-    if charter != (payload.circle == CircleId::UNBORN) {
+    if (kind == Kind::Charter) != (payload.circle == CircleId::UNBORN) {
         return Err(RecordError::BadField("circle"));
     }
-    let numbers = [payload.seq, payload.created, payload.expires];
+    let first = kind == Kind::Charter;
+    if payload.prev.is_some() != (kind.is_chained() && !first) || (first && payload.seq != 0) {
+        return Err(RecordError::BadField("prev"));
+    }
+    if payload.prev.is_some() && payload.seq == 0 {
+        return Err(RecordError::BadField("seq"));
+    }
+    let numbers = [
+        payload.seq,
+        payload.lamport,
+        payload.created,
+        payload.expires,
+    ];
     if numbers.iter().any(|n| *n > MAX_INTEGER) || payload.expires < payload.created {
-        return Err(RecordError::BadField("seq, created or expires"));
+        return Err(RecordError::BadField("seq, lamport, created or expires"));
     }
     bodies::validate(&payload.body)
 }

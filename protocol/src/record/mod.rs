@@ -6,7 +6,7 @@
 //! [ protected: << {1: -19} >>, {}, payload: bstr, signature: 64 bytes ]      -19 = Ed25519 (RFC 9864)
 //!
 //! payload = { 0: version = 1, 1: kind, 2: circle (32 B), 3: author (32 B), 4: seq,
-//!             ? 5: prev (32 B), ? 6: head (32 B), 7: created, 8: expires, 9: body map }   times in minutes
+//!             ? 5: prev (32 B), 6: lamport, 7: created, 8: expires, 9: body map }         times in minutes
 //! external_aad = "undertone/1/record" ‖ circle ‖ kind (1 byte)
 //! id           = SHA-256("undertone/1/id" ‖ Sig_structure)
 //! ```
@@ -106,7 +106,41 @@ macro_rules! bodies {
 
 bodies! {
     1 Charter, 2 Pledge, 3 Join, 4 Admission, 5 Refusal, 6 Hello, 7 Removal,
-    8 TurnRequest, 9 TurnGrant, 10 TurnRelease, 11 Leave, 12 Epoch,
+    8 TurnRequest, 9 TurnGrant, 10 TurnRelease, 11 Leave, 12 Epoch, 13 Announcement, 14 Reinstatement,
+    15 Delegation, 16 Revocation, 17 CeaseRequest, 18 CeaseAcknowledgement, 19 Mute, 20 TurnExtend,
+    21 Freeze, 22 Mode, 23 Door, 24 Close, 25 Thanks, 26 CrisisReferral, 27 ContactRequest,
+    28 ContactAnswer, 29 Erase, 30 Succession, 31 Equivocation,
+}
+
+impl Kind {
+    /// Whether it is an entry of its author's authority chain.
+    pub const fn is_chained(self) -> bool {
+        use Kind::*;
+        matches!(
+            self,
+            Charter
+                | Admission
+                | Removal
+                | Reinstatement
+                | Delegation
+                | Revocation
+                | CeaseRequest
+                | Mute
+                | Freeze
+                | Mode
+                | Door
+                | Close
+                | Epoch
+                | Succession
+        )
+    }
+    /// Whether it may be as large as what it holds: a charter, or two other records.
+    const fn holds_records(self) -> bool {
+        matches!(
+            self,
+            Kind::Charter | Kind::Announcement | Kind::Equivocation
+        )
+    }
 }
 
 /// What is signed: the common fields and the body.
@@ -116,12 +150,12 @@ pub struct Payload {
     pub circle: CircleId,
     /// Who says it: the key that signs.
     pub author: PublicKey,
-    /// Position in the author's own chain, rising.
+    /// Position in the author's chain; of records outside it, a number that rises.
     pub seq: u64,
-    /// The author's record before this one (authority chains only).
+    /// What this follows in the author's chain. Present exactly in entries of a chain after the charter.
     pub prev: Option<RecordId>,
-    /// The last entry of the authority chain that the author had seen.
-    pub head: Option<RecordId>,
+    /// Lamport time: one more than any the author had seen.
+    pub lamport: u64,
     /// Minutes since 1970 UTC.
     pub created: u64,
     /// Minutes since 1970 UTC; not valid afterwards.
@@ -155,8 +189,7 @@ impl<C> Encode<C> for Payload {
         e: &mut Encoder<W>,
         ctx: &mut C,
     ) -> Result<(), encode::Error<W::Error>> {
-        let optional = u64::from(self.prev.is_some()) + u64::from(self.head.is_some());
-        e.map(8 + optional)?;
+        e.map(9 + u64::from(self.prev.is_some()))?;
         e.u8(0)?.u8(VERSION)?;
         e.u8(1)?.u8(self.body.kind() as u8)?;
         e.u8(2)?.encode_with(self.circle, ctx)?;
@@ -165,9 +198,7 @@ impl<C> Encode<C> for Payload {
         if let Some(prev) = self.prev {
             e.u8(5)?.encode_with(prev, ctx)?;
         }
-        if let Some(head) = self.head {
-            e.u8(6)?.encode_with(head, ctx)?;
-        }
+        e.u8(6)?.u64(self.lamport)?;
         e.u8(7)?.u64(self.created)?;
         e.u8(8)?.u64(self.expires)?;
         e.u8(9)?;
@@ -198,7 +229,8 @@ impl<'b, C> Decode<'b, C> for Payload {
         fields.required(d, 4)?;
         let seq = d.u64()?;
         let prev = fields.optional(d, 5)?.then(|| d.decode()).transpose()?;
-        let head = fields.optional(d, 6)?.then(|| d.decode()).transpose()?;
+        fields.required(d, 6)?;
+        let lamport = d.u64()?;
         fields.required(d, 7)?;
         let created = d.u64()?;
         fields.required(d, 8)?;
@@ -211,7 +243,7 @@ impl<'b, C> Decode<'b, C> for Payload {
             author,
             seq,
             prev,
-            head,
+            lamport,
             created,
             expires,
             body,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::record::Record;
+use crate::record::{Head, Record};
 use crate::seal::MAX_MESSAGE_BYTES;
 
 use super::message::{CircleMessage, MAX_RECORDS, envelopes};
@@ -19,23 +19,40 @@ const MAX_MESSAGES: usize = 16;
 const OVERHEAD_BYTES: usize = 512;
 
 /// An answer one may have to give.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub due: Duration,
     /// Somebody has read up to here.
-    from: u64,
+    heads: Vec<Head>,
+    /// What stands beside the chains is wanted too.
+    aside: bool,
 }
 
 impl Session {
-    pub(super) fn plan_catch_up(&mut self, now: Now, from: u64) {
+    /// Somebody has read up to `heads`, and differs in what stands `aside`.
+    pub(super) fn plan_catch_up(&mut self, now: Now, heads: &[Head], aside: bool) {
         let Some(state) = &self.state else {
             return;
         };
         let rank = self.presence.rank(state, &self.me.public_key(), now.at);
         let due = (now.at + TURN_TO_ANSWER * rank).max(self.catch_up_allowed);
         match &mut self.catch_up {
-            Some(answer) => answer.from = answer.from.min(from),
-            None => self.catch_up = Some(Answer { due, from }),
+            Some(answer) => {
+                // For both: from the lower of the two, and from the start where one has nothing.
+                answer.aside |= aside;
+                answer.heads.retain_mut(|head| {
+                    let theirs = heads.iter().find(|h| h.author == head.author);
+                    head.seq = head.seq.min(theirs.map_or(0, |h| h.seq));
+                    head.seq > 0
+                });
+            }
+            None => {
+                self.catch_up = Some(Answer {
+                    due,
+                    heads: heads.to_vec(),
+                    aside,
+                });
+            }
         }
     }
 
@@ -44,32 +61,46 @@ impl Session {
         let (Some(answer), Some(state)) = (&mut self.catch_up, &self.state) else {
             return;
         };
-        let authority = record.author() == state.charter().group_key;
-        if authority && record.payload().seq == answer.from + 1 {
-            answer.from += 1;
+        if !record.body().kind().is_chained() {
+            return;
         }
-        if answer.from >= state.head().0 {
+        let author = record.author();
+        let seq = record.payload().seq;
+        match answer.heads.iter_mut().find(|h| h.author == author) {
+            Some(head) if head.seq + 1 == seq => head.seq = seq,
+            None if seq == 1 => answer.heads.push(Head { author, seq }),
+            _ => return,
+        }
+        let rest = |own: &Head| {
+            let read = answer.heads.iter().find(|h| h.author == own.author);
+            read.is_none_or(|h| h.seq < own.seq)
+        };
+        if !answer.aside && !state.heads().iter().any(rest) {
             self.catch_up = None;
         }
     }
 
     pub(super) fn answer_due_catch_up(&mut self, now: Now) {
-        let Some(answer) = self.catch_up.filter(|a| a.due <= now.at) else {
+        let due = |a: &mut Answer| a.due <= now.at;
+        let Some(answer) = self.catch_up.take_if(due) else {
             return;
         };
-        self.catch_up = None;
         self.catch_up_allowed = now.at + ANSWER_AGAIN;
         let Some(state) = &self.state else {
             return;
         };
-        // What a leader has not on disk yet is not told: after a crash it would be said differently.
-        let leading = self.group_key.is_some();
-        let group_key = state.charter().group_key;
-        let told =
-            |r: &&Record| !leading || r.author() != group_key || r.payload().seq <= self.durable;
+        // What one decided and has not on disk yet is not told: after a crash it would be said differently.
+        let own = self.authority();
+        let told = |r: &&Record| {
+            Some(r.author()) != own
+                || !r.body().kind().is_chained()
+                || r.payload().seq <= self.durable
+        };
+        let aside = state.aside().filter(|_| answer.aside);
+        let records = state.after(&answer.heads);
         let mut messages = vec![Vec::new()];
         let mut size = 0;
-        for record in state.since(answer.from).take_while(told) {
+        for record in records.into_iter().chain(aside).filter(told) {
             let bytes = record.envelope().len() + 8;
             let last = messages.len() - 1;
             let full = size + bytes > MAX_MESSAGE_BYTES - OVERHEAD_BYTES
@@ -86,10 +117,12 @@ impl Session {
             messages[last].extend(envelopes([record]));
         }
         for records in messages {
-            self.broadcast(&CircleMessage {
-                records,
-                voice_key: None,
-            });
+            if !records.is_empty() {
+                self.broadcast(&CircleMessage {
+                    records,
+                    voice_key: None,
+                });
+            }
         }
     }
 }

@@ -5,16 +5,14 @@ use std::time::Duration;
 use minicbor::bytes::ByteVec;
 use rand_core::Rng;
 
-use crate::circle::{Applied, CircleState, Refused, policy};
+use crate::circle::{Applied, CircleState, Refused};
 use crate::id::{Nonce, PublicKey};
 use crate::record::{Body, Join, Pledge, Record, SealedTo};
 use crate::seal::{open_sealed, seal_to};
 
 use super::message::{DoorMessage, envelopes};
 use super::timer::Timer;
-use super::{
-    End, Event, LASTING_MINUTES, LIVE_MINUTES, Now, Output, Session, SessionError, Stage, Topic,
-};
+use super::{End, Event, LASTING_MINUTES, Now, Output, Session, SessionError, Stage, Topic};
 
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 const KNOCK_AGAIN: Duration = Duration::from_secs(2);
@@ -86,10 +84,10 @@ impl Session {
     /// Whether one may have missed a circle key: not in the circle by one's own records, or without word
     /// from the leader under the current one.
     fn is_out_of_touch(&self, now: Now) -> bool {
-        if self.group_key.is_some() {
+        if self.authority().is_some() {
             return false;
         }
-        let leader = self.state.as_ref().map(|s| s.charter().leader);
+        let leader = self.state.as_ref().map(|s| s.leader());
         let heard = leader.and_then(|key| self.presence.of(&key));
         let silent = heard.is_none_or(|p| now.at.saturating_sub(p.seen) > LEADER_SILENT_FOR);
         silent || self.inside().is_err()
@@ -117,14 +115,16 @@ impl Session {
             name,
             sealing_key: self.me.sealing_key(),
             pledge: pledge.id(),
+            invite: None,
+            puzzle: None,
         };
         let join = self.sign_own(now, LASTING_MINUTES, join)?;
         self.knock = vec![pledge.clone(), join.clone()];
         self.stage = Stage::Knocking;
         let mut records = vec![pledge, join];
-        if self.stored.is_none() {
+        if !self.is_stored {
             records.insert(0, founding);
-            self.stored = Some(0);
+            self.is_stored = true;
         }
         self.persist(records, Vec::new());
         self.timers.set(Timer::Knock, now.at);
@@ -164,7 +164,7 @@ impl Session {
     }
 
     fn handle_knock(&mut self, now: Now, envelopes: &[ByteVec]) {
-        let Some(state) = &mut self.state else {
+        let Some(state) = &self.state else {
             return;
         };
         let records: Vec<_> = envelopes
@@ -183,15 +183,17 @@ impl Session {
         if join == self.me.public_key() {
             return;
         }
-        if state.is_removed(&join) {
+        if state.is_removed(&join) && !state.may_return(&join, now.minute) {
             self.plan_reply(now, DoorReply::Removal(join));
         } else if state.is_admitted(&join) {
-            self.plan_reply(now, DoorReply::Welcome(join));
+            if self.is_moderation_verified(now) {
+                self.plan_reply(now, DoorReply::Welcome(join));
+            }
         } else if self.stage == Stage::Inside && !state.is_door_crowded() {
             for record in &records {
                 let applied = self.state.as_mut().map(|s| s.apply(record));
                 if let Some(Ok(Applied::Changed(changes))) = applied {
-                    self.store_progress(record, &changes);
+                    self.save(&changes);
                     self.follow(now, &changes);
                 }
             }
@@ -207,22 +209,47 @@ impl Session {
             return;
         }
         let info = self.welcome_info(&sealed.member);
-        let Ok(envelope) = open_sealed(&self.me, None, &info, &sealed.secret) else {
+        let Ok(bytes) = open_sealed(&self.me, None, &info, &sealed.secret) else {
             return;
         };
-        let Ok(record) = Record::verify_in(&envelope, &self.circle) else {
+        let Ok(envelopes) = minicbor::decode::<Vec<ByteVec>>(&bytes) else {
             return;
         };
-        let authentic = self
-            .state
-            .as_ref()
-            .is_some_and(|state| policy::is_authority(state, &record.author()));
-        if authentic && self.enter_epoch(now, &record) {
+        let records: Vec<_> = envelopes
+            .iter()
+            .filter_map(|bytes| Record::verify_in(bytes, &self.circle).ok())
+            .collect();
+        let Some((epoch, credentials)) = records.split_first() else {
+            return;
+        };
+        if self.is_authentic(epoch, credentials) && self.enter_epoch(now, epoch) {
             self.timers.set(Timer::Knock, now.at + KNOCK_AGAIN_INSIDE);
         }
     }
 
-    /// A refusal or a removal, signed by the group key; it counts only if it concerns oneself.
+    /// Whether an epoch was made by somebody who leads, as far as somebody can tell who may hold no more than
+    /// the charter: their authority comes with it.
+    fn is_authentic(&self, epoch: &Record, credentials: &[Record]) -> bool {
+        let Some(state) = &self.state else {
+            return false;
+        };
+        let author = epoch.author();
+        let mut leading = vec![state.powers().leading_key()];
+        for record in credentials {
+            if let Body::Succession(succession) = record.body()
+                && record.author() == state.charter().recovery_key
+            {
+                leading.push(succession.group_key);
+            }
+        }
+        let delegated = credentials.iter().any(|record| match record.body() {
+            Body::Delegation(d) => d.subject == author && leading.contains(&record.author()),
+            _ => false,
+        });
+        state.leads(&author) || leading.contains(&author) || delegated
+    }
+
+    /// A refusal or a removal, signed by whoever leads; it counts only if it concerns oneself.
     fn handle_answer(&mut self, now: Now, envelope: &[u8]) {
         let Ok(record) = Record::verify_in(envelope, &self.circle) else {
             return;
@@ -230,11 +257,10 @@ impl Session {
         let Some(state) = &self.state else {
             return;
         };
-        if !policy::is_authority(state, &record.author()) {
-            return;
-        }
         let me = self.me.public_key();
         match record.body() {
+            // Somebody at the door knows the leader only; co-leaders' refusals reach those inside.
+            Body::Refusal(_) if !state.leads(&record.author()) => {}
             Body::Refusal(refusal) if refusal.subject != me => self.handle_record(now, &record),
             Body::Refusal(refusal) if self.stage == Stage::Knocking => {
                 let mine = self.knock.iter().any(|r| r.id() == refusal.join);
@@ -310,12 +336,14 @@ impl Session {
             .filter(|_| state.is_admitted(member))?
             .sealing_key;
         let epoch = state.epoch()?;
-        if self.group_key.is_some() && epoch.payload().seq > self.durable {
+        if self.authority() == Some(epoch.author()) && epoch.payload().seq > self.durable {
             return None; // Not on disk yet: it is sent when it is.
         }
-        let epoch = epoch.envelope().clone();
+        let credentials = state.credentials(&epoch.author());
+        let records = envelopes(std::iter::once(epoch).chain(credentials));
+        let bytes = minicbor::to_vec(records).ok()?;
         let info = self.welcome_info(member);
-        let secret = seal_to(&to, None, &info, &epoch, &mut self.rng).ok()?;
+        let secret = seal_to(&to, None, &info, &bytes, &mut self.rng).ok()?;
         Some(SealedTo {
             member: *member,
             secret,
@@ -340,10 +368,5 @@ impl Session {
         let payload = self.door.seal(message, &mut self.rng).ok()?;
         let topic = self.door.topic;
         Some(Output::Publish { topic, payload })
-    }
-
-    /// A refusal is of this hour only.
-    pub(super) fn refusal_minutes() -> u64 {
-        LIVE_MINUTES
     }
 }

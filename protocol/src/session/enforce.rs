@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-use crate::circle::{Change, policy};
+use crate::circle::{Change, Turn, policy};
 use crate::id::PublicKey;
+use crate::record::{Equivocation, FloorMode, TurnSeen};
 
+use super::message::{CircleMessage, envelopes};
 use super::timer::Timer;
-use super::{End, Event, Now, Output, Session, Stage};
+use super::{End, Event, LIVE_MINUTES, Now, Output, Session, Stage};
 
 /// How long somebody is still heard after their turn, so that a last word is not cut.
 const GRACE: Duration = Duration::from_millis(500);
@@ -22,26 +24,66 @@ impl Session {
                 Change::Removed(member) => self.enforce_removal(now, member),
                 Change::Left(member) => self.see_off(now, member),
                 Change::Epoch(_) => self.enter_latest_epoch(now),
-                Change::TurnBegan(member) => self.begin_turn(now, member),
-                Change::TurnEnded(member) => self.allow_last_word(now, member),
                 Change::Admitted(member) if *member == self.me.public_key() => {
                     self.say_hello_soon(now);
                 }
+                Change::Closed => self.end(End::Closed),
+                Change::Thanked {
+                    from,
+                    subject,
+                    gratitude,
+                } => self.event(Event::Thanked {
+                    from: *from,
+                    subject: *subject,
+                    gratitude: *gratitude,
+                }),
+                Change::AskedToCease(member) if *member == self.me.public_key() => {
+                    self.event(Event::AskedToCease);
+                }
+                Change::Ceased(member) => self.event(Event::Ceased(*member)),
+                Change::Forked(key) => self.expose_fork(now, key),
+                Change::Succeeded(leader) => self.event(Event::Succeeded(*leader)),
+                Change::Erased(member) => self.event(Event::EraseRequested(*member)),
                 Change::Admitted(_)
                 | Change::Pledged(_)
                 | Change::Knocked(_)
                 | Change::TurnedAway(_)
-                | Change::Queue => {}
+                | Change::Reinstated(_)
+                | Change::Role(..)
+                | Change::Muted(_)
+                | Change::AskedToCease(_)
+                | Change::Frozen(_)
+                | Change::Mode(_)
+                | Change::Door(_)
+                | Change::Floor => {}
             }
             if matches!(self.stage, Stage::Out(_)) {
                 return;
             }
         }
-        let left = changes.iter().any(|c| matches!(c, Change::Left(_)));
-        if left && !changes.iter().any(|c| matches!(c, Change::Epoch(_))) {
-            self.renew_epoch_without(now);
+        self.follow_floor(now);
+    }
+
+    /// Everybody is told, with the proof.
+    fn expose_fork(&mut self, now: Now, key: &PublicKey) {
+        self.event(Event::LeaderContradicts(*key));
+        let forks = self.state.iter().flat_map(|s| s.forks());
+        let proof = forks
+            .filter(|(one, _)| one.author() == *key)
+            .map(|(one, other)| Equivocation {
+                first: one.envelope().to_vec().into(),
+                second: other.envelope().to_vec().into(),
+            })
+            .next();
+        if let Some(proof) = proof
+            && self.inside().is_ok()
+            && let Ok(record) = self.sign_own(now, LIVE_MINUTES, proof)
+        {
+            self.broadcast(&CircleMessage {
+                records: envelopes([&record]),
+                voice_key: None,
+            });
         }
-        self.refresh_speaking(now);
     }
 
     /// At every layer, at once: sound, keys, connection, and oneself if it is oneself.
@@ -52,7 +94,7 @@ impl Session {
                 .state
                 .as_ref()
                 .and_then(|s| s.removal_of(member))
-                .map(|r| r.clause.clone())
+                .map(|r| r.clause)
                 .unwrap_or_default();
             self.end(End::Removed { clause });
             return;
@@ -84,11 +126,9 @@ impl Session {
     fn see_off(&mut self, now: Now, member: &PublicKey) {
         if *member == self.me.public_key() {
             // Somebody who comes back reads of their own leaving long ago, before being let in anew.
-            let past = self
-                .state
-                .as_ref()
-                .is_some_and(|s| s.is_admitted(member) || s.epoch_number() < self.epochs.number());
-            if !past {
+            let current = self.own_join();
+            let left = self.state.as_ref().zip(current);
+            if left.is_some_and(|(state, join)| state.has_left(&join)) {
                 self.end(End::Left);
             }
             return;
@@ -102,37 +142,72 @@ impl Session {
         }
     }
 
-    pub(super) fn begin_turn(&mut self, now: Now, member: &PublicKey) {
-        let Some(turn) = self.state.as_ref().and_then(|s| s.floor().turn()).copied() else {
+    /// Compares the turn with what it was: begins it, ends it, lengthens it.
+    pub(super) fn follow_floor(&mut self, now: Now) {
+        let Some(state) = &self.state else {
             return;
         };
-        // Records know minutes only, so a turn heard of late may last up to one longer here.
-        let seconds = u64::from(turn.seconds);
-        let over = 60 * (turn.granted + 1) + seconds;
-        let left = over.saturating_sub(60 * now.minute).min(seconds);
-        let ends = now.at + Duration::from_secs(left);
-        self.turn_ends = Some((turn.id, ends));
-        self.timers.set(Timer::TurnEnd, ends);
-        if *member == self.me.public_key() {
-            self.hand = None;
+        let me = self.me.public_key();
+        let passes_on = state.floor_mode() == FloorMode::Passive || !self.is_led(now);
+        let here: Vec<_> = state
+            .members()
+            .map(|(key, _)| *key)
+            .filter(|key| *key == me || self.presence.keeps_seat(key, now.at))
+            .collect();
+        if let Some(state) = self.state.as_mut() {
+            state.pass_turns_on(passes_on, |key| here.contains(key));
         }
-        self.event(Event::TurnBegan(*member));
+        let turn = self.state.as_ref().and_then(|s| s.turn());
+        let before = self.turn.take();
+        if let Some((old, _)) = before.filter(|(old, _)| turn.is_none_or(|t| t.id != old.id)) {
+            self.allow_last_word(now, &old.holder);
+        }
+        if let Some(turn) = turn {
+            let same = before.filter(|(old, _)| old.id == turn.id);
+            let ends = match same {
+                Some((old, ends)) => {
+                    let longer = u64::from(turn.seconds.saturating_sub(old.seconds));
+                    ends + Duration::from_secs(longer)
+                }
+                None => now.at + time_left(&turn, now.minute),
+            };
+            self.turn = Some((turn, ends));
+            self.timers.set(Timer::TurnEnd, ends);
+            if same.is_none() {
+                self.event(Event::TurnBegan(turn.holder));
+            }
+        }
+        self.refresh_speaking(now);
+    }
+
+    /// Somebody who has been here longer says whose turn it is, and since when: one believes them while one
+    /// is new.
+    pub(super) fn take_over_turn(&mut self, now: Now, seen: &TurnSeen) {
+        if let Some(state) = self.state.as_mut()
+            && state.adopt_turn(&seen.turn)
+        {
+            self.follow_floor(now);
+        }
+        if let Some((turn, ends)) = &mut self.turn
+            && turn.id == seen.turn
+        {
+            let left = Duration::from_secs(turn.seconds.saturating_sub(seen.seconds).into());
+            *ends = (*ends).min(now.at + left);
+            self.timers.set(Timer::TurnEnd, *ends);
+        }
     }
 
     pub(super) fn end_turn_on_time(&mut self, now: Now) {
-        let Some((turn, _)) = self.turn_ends.take() else {
-            return;
-        };
-        let Some(state) = &mut self.state else {
-            return;
-        };
-        let holder = state.floor().turn().map(|t| t.holder);
-        if state.expire_turn(&turn)
-            && let Some(holder) = holder
-        {
-            self.allow_last_word(now, &holder);
-            self.refresh_speaking(now);
+        match self.turn {
+            Some((turn, ends)) if ends <= now.at => {
+                if let Some(state) = &mut self.state {
+                    state.expire_turn(&turn.id);
+                }
+            }
+            Some((_, ends)) => self.timers.set(Timer::TurnEnd, ends),
+            None => {}
         }
+        self.follow_floor(now);
     }
 
     fn allow_last_word(&mut self, now: Now, member: &PublicKey) {
@@ -146,7 +221,7 @@ impl Session {
             return false;
         };
         let grace = self.heard_until.get(member).is_some_and(|t| now.at < *t);
-        state.is_admitted(member) && (grace || policy::may_be_heard(state, member))
+        state.is_admitted(member) && (grace || policy::may_be_heard(state, member, now.minute))
     }
 
     /// Tells the voice whether it may go out, and forgets graces that are over.
@@ -156,10 +231,21 @@ impl Session {
         let may = self
             .state
             .as_ref()
-            .is_some_and(|s| s.is_admitted(&me) && policy::may_be_heard(s, &me));
+            .is_some_and(|s| s.is_admitted(&me) && policy::may_be_heard(s, &me, now.minute));
         if self.voice.may_speak != may {
             self.voice.may_speak = may;
             self.outputs.push_back(Output::MaySpeak(may));
         }
     }
+}
+
+/// How long a turn that one hears of now still lasts. Records know minutes only, so one that was granted a
+/// while ago may last up to a minute longer here.
+fn time_left(turn: &Turn, minute: u64) -> Duration {
+    let seconds = u64::from(turn.seconds);
+    let left = turn.granted.map_or(seconds, |granted| {
+        let over = 60 * (granted + 1) + seconds;
+        over.saturating_sub(60 * minute).min(seconds)
+    });
+    Duration::from_secs(left)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::id::{CircleId, PublicKey};
+use crate::id::{CircleId, PublicKey, RecordId};
 use crate::identity::Secret;
 use crate::record::{Body, Epoch, Record, RouteKind};
 use crate::seal::open_sealed;
@@ -17,6 +17,7 @@ const OVERLAP: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct Keys {
     number: u32,
+    record: RecordId,
     channel: Channel,
     route: RouteKey,
 }
@@ -81,11 +82,20 @@ impl Session {
         let Some(secret) = self.open_epoch(epoch) else {
             return false;
         };
-        if epoch.number <= self.epochs.number() {
+        let current = self.epochs.current.as_ref();
+        // Of two with the same number, the state says which it is.
+        let chosen =
+            self.state.as_ref().and_then(|s| s.epoch()).map(Record::id) == Some(record.id());
+        let stays = |k: &Keys| {
+            epoch.number < k.number
+                || epoch.number == k.number && (k.record == record.id() || !chosen)
+        };
+        if current.is_some_and(stays) {
             return true;
         }
         let keys = Keys {
             number: epoch.number,
+            record: record.id(),
             channel: Channel::epoch(&secret, &self.circle),
             route: *secret
                 .derive(self.circle.as_bytes(), "undertone/1/route")

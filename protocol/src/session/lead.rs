@@ -1,11 +1,12 @@
 //! What the holder of the group key does: found, admit, refuse, give turns, remove, and renew the key.
 
-use crate::circle::{Applied, Change, CircleState, policy};
+use crate::circle::{Applied, Change, CircleState, Refused, Removed, policy};
 use crate::id::{CircleId, Nonce, PublicKey};
 use crate::identity::{Draft, GroupKey, Secret};
 use crate::record::{
-    Admission, AdmissionMode, Body, Charter, Epoch, FloorMode, Join, Pledge, Record, Refusal,
-    Removal, Role, RouteKind, SealedTo, TurnGrant, TurnRelease,
+    Admission, AdmissionMode, Body, CeaseRequest, Charter, Close, Cut, Delegation, Door, Epoch,
+    FloorMode, Freeze, Join, Mode, Mute, Pledge, Record, Refusal, Reinstatement, Removal,
+    Revocation, Role, RouteKind, SealedTo, TurnExtend, TurnGrant, TurnRelease,
 };
 use crate::seal::seal_to;
 use crate::texts;
@@ -13,10 +14,12 @@ use crate::texts;
 use super::epoch::epoch_info;
 use super::message::{CircleMessage, DoorMessage, envelopes};
 use super::timer::Timer;
-use super::{Act, LASTING_MINUTES, Now, Output, Session, SessionConfig, SessionError, Stage};
+use super::{Act, LASTING_MINUTES, LIVE_MINUTES, Now, Session, SessionConfig, SessionError, Stage};
 
 /// How long members have to arrive in a new epoch before its key is sent to them at the door.
 pub(super) const FIRST_PUSH: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long until the key may be renewed again without a decision.
+const RENEW_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// How often it is.
 const MAX_PUSHES: u32 = 5;
 
@@ -35,6 +38,8 @@ pub struct Founding {
     pub max_members: u8,
     /// Longest turn in seconds.
     pub turn_seconds: u16,
+    /// How turns are given.
+    pub floor: FloorMode,
     /// Whether a listener may attend.
     pub listener_welcome: bool,
     /// How the traffic travels.
@@ -69,7 +74,7 @@ impl Founding {
             texts: texts::hash(),
             max_members: self.max_members,
             turn_seconds: self.turn_seconds,
-            floor: FloorMode::Active,
+            floor: self.floor,
             listener_welcome: self.listener_welcome,
             route: self.route,
             nonce: self.nonce,
@@ -78,7 +83,7 @@ impl Founding {
             circle: CircleId::UNBORN,
             seq: 0,
             prev: None,
-            head: None,
+            lamport: 0,
             created: now.minute,
             valid_minutes: LASTING_MINUTES,
             body: charter.into(),
@@ -110,6 +115,8 @@ impl Session {
             name,
             sealing_key: session.me.sealing_key(),
             pledge: pledge.id(),
+            invite: None,
+            puzzle: None,
         };
         let join = session.sign_own(now, LASTING_MINUTES, join)?;
         if let Some(state) = session.state.as_mut() {
@@ -118,7 +125,7 @@ impl Session {
         }
         session.knock = vec![pledge, join.clone()];
         session.persist(vec![charter.clone()], Vec::new());
-        session.stored = Some(0);
+        session.is_stored = true;
         let admission = Admission {
             subject: session.me.public_key(),
             role: Role::Leader,
@@ -128,81 +135,179 @@ impl Session {
         Ok(session)
     }
 
+    /// The key one leads with: the group key, or as a co-leader one's pseudonym.
+    pub(super) fn authority(&self) -> Option<PublicKey> {
+        let state = self.state.as_ref()?;
+        let group_key = self.group_key.as_ref().map(GroupKey::public_key);
+        let me = self.me.public_key();
+        group_key
+            .filter(|key| *key == state.powers().leading_key() && state.leads(key))
+            .or_else(|| state.leads(&me).then_some(me))
+    }
+
+    /// Position of the last entry of one's own chain.
+    pub(super) fn own_head(&self) -> u64 {
+        let own = self.authority();
+        let powers = self.state.as_ref().map(CircleState::powers);
+        own.and_then(|key| powers?.of(&key))
+            .map_or(0, |p| p.head().0)
+    }
+
     pub(super) fn handle_leading_act(&mut self, now: Now, act: Act) -> Result<(), SessionError> {
-        if self.group_key.is_none() {
-            return Err(SessionError::NotLeader);
-        }
         let state = self.inside()?;
-        match act {
-            Act::Admit(subject) => self.admit(now, &[subject]),
-            Act::Refuse(subject) => self.refuse(now, subject),
-            Act::GiveTurn(holder) => {
-                let grant = self.grant_to(holder)?;
-                self.decide(now, [grant])
-            }
+        self.authority().ok_or(SessionError::NotLeader)?;
+        let somebody = |key: &PublicKey| {
+            let known = state.is_admitted(key) || state.applicants().any(|(k, _)| k == key);
+            known.then_some(()).ok_or(SessionError::NobodyByThatKey)
+        };
+        let decision: Body = match act {
+            Act::Admit(subject) => return self.admit(now, &[subject], Role::Participant),
+            Act::Refuse(subject) => return self.refuse(now, subject),
+            Act::GiveTurn(holder) => return self.give_turn(now, holder),
             Act::EndTurn => {
-                let lamport = state.floor().lamport();
-                let holder = state.floor().turn().ok_or(SessionError::NotNow)?.holder;
-                self.decide(now, [TurnRelease { holder, lamport }.into()])
+                let holder = state.turn().ok_or(SessionError::NotNow)?.holder;
+                let release = TurnRelease { holder };
+                return self.say_as_authority(now, release.into());
             }
-            Act::Remove { member, clause } => {
-                let known = state.member(&member).is_some()
-                    || state.applicants().any(|(key, _)| *key == member);
-                known.then_some(()).ok_or(SessionError::NobodyByThatKey)?;
-                let subject = member;
-                self.decide(now, [Removal { subject, clause }.into()])
+            Act::Extend(seconds) => {
+                let turn = state.turn().ok_or(SessionError::NotNow)?.id;
+                let extend = TurnExtend { turn, seconds };
+                return self.say_as_authority(now, extend.into());
             }
+            Act::Remove {
+                member,
+                clause,
+                minutes,
+            } => {
+                somebody(&member)?;
+                Removal {
+                    subject: member,
+                    clause,
+                    until: minutes.map(|m| now.minute.saturating_add(m)),
+                    cut: self.cut_of(&member),
+                }
+                .into()
+            }
+            Act::Reinstate(subject) => {
+                let removed = state.removal_of(&subject);
+                return self.reinstate(now, &removed.ok_or(SessionError::NobodyByThatKey)?);
+            }
+            Act::SetRole(subject, Role::CoLeader) => Delegation {
+                subject,
+                role: Role::CoLeader,
+            }
+            .into(),
+            Act::SetRole(subject, role) => match self.cut_of(&subject) {
+                Some(cut) => Revocation { subject, cut }.into(),
+                None => Delegation { subject, role }.into(),
+            },
+            Act::AskToCease(subject) => CeaseRequest { subject }.into(),
+            Act::Mute(subject, minutes) => {
+                let until = now.minute.saturating_add(minutes);
+                Mute { subject, until }.into()
+            }
+            Act::Freeze(on) => Freeze { on }.into(),
+            Act::SetFloorMode(floor) => Mode { floor }.into(),
+            Act::SetDoor(open) => Door { open }.into(),
+            Act::Close => Close {}.into(),
             Act::AutoAdmit(on) => {
                 self.auto_admit = on;
-                Ok(())
+                return Ok(());
             }
             Act::AutoTurns(on) => {
                 self.auto_turns = on;
-                Ok(())
+                return Ok(());
             }
-            Act::Sign { .. } | Act::RaiseHand | Act::Pass | Act::Leave => Err(SessionError::NotNow),
-        }
+            _ => return Err(SessionError::NotNow),
+        };
+        self.decide(now, [decision])
     }
 
-    /// Does by itself what the leader left to it.
+    /// What still stands of a co-leader's chain.
+    fn cut_of(&self, key: &PublicKey) -> Option<Cut> {
+        let power = self.state.as_ref()?.powers().of(key)?;
+        let (seq, id) = power.head();
+        Some(Cut { seq, id })
+    }
+
+    /// Takes every removal of somebody back; each names the notice that it undoes.
+    fn reinstate(&mut self, now: Now, removed: &Removed) -> Result<(), SessionError> {
+        let all = removed
+            .notices
+            .iter()
+            .map(|notice| Reinstatement { removal: *notice }.into());
+        self.decide(now, all.collect::<Vec<Body>>())
+    }
+
+    /// Does by itself what is left to whoever leads.
     pub(super) fn lead(&mut self, now: Now) {
-        if self.group_key.is_none() || self.stage != Stage::Inside {
+        if self.stage != Stage::Inside || !self.is_acting(now) {
             return;
         }
         let Ok(state) = self.inside() else {
             return;
         };
-        let let_in = self.auto_admit || state.charter().admission == AdmissionMode::Invite;
+        if state.needs_epoch() && now.at >= self.renew_allowed {
+            self.renew_allowed = now.at + RENEW_AGAIN;
+            self.renew_epoch(now);
+        }
+        let Ok(state) = self.inside() else {
+            return;
+        };
+        // An invite door opens by a token, an open one by its puzzle: the state has checked them.
+        let let_in = self.auto_admit || state.charter().admission != AdmissionMode::Approval;
+        let role = match state.charter().admission {
+            AdmissionMode::Open => Role::Newcomer,
+            _ => Role::Participant,
+        };
         let room = usize::from(state.charter().max_members).saturating_sub(state.members().count());
         let waiting: Vec<_> = state.applicants().map(|(key, _)| *key).take(room).collect();
-        let next = state.floor().queue().next();
-        let idle = state.floor().turn().is_none();
+        let next = state.queue().next();
+        let idle = state.turn().is_none() && !state.is_frozen();
+        let grants = state.floor_mode() == FloorMode::Active && self.auto_turns;
         if let_in {
-            // Refused by the rules (removed, full): they stay outside.
-            if !waiting.is_empty() {
-                let _ = self.admit(now, &waiting);
+            for subject in waiting {
+                // Refused by the rules (removed, no token): they stay outside.
+                let _ = self.admit(now, &[subject], role);
             }
         }
-        if let Some(holder) = next.filter(|_| self.auto_turns && idle)
-            && let Ok(grant) = self.grant_to(holder)
-        {
-            let _ = self.decide(now, [grant]);
+        if let Some(holder) = next.filter(|_| grants && idle) {
+            let _ = self.give_turn(now, holder);
         }
     }
 
-    fn grant_to(&self, holder: PublicKey) -> Result<Body, SessionError> {
+    /// Of those who lead and are here, the leader acts, else the co-leader who comes first.
+    fn is_acting(&self, now: Now) -> bool {
+        let (Some(_), Some(state)) = (self.authority(), &self.state) else {
+            return false;
+        };
+        self.presence.rank(state, &self.me.public_key(), now.at) == 0
+    }
+
+    fn give_turn(&mut self, now: Now, holder: PublicKey) -> Result<(), SessionError> {
         let state = self.inside()?;
         state.member(&holder).ok_or(SessionError::NobodyByThatKey)?;
-        let grant = TurnGrant {
-            holder,
-            seconds: state.charter().turn_seconds,
-            lamport: state.floor().lamport(),
-        };
-        Ok(grant.into())
+        if !policy::may_take_turn(state, &holder) {
+            return Err(SessionError::Refused(Refused::Listener));
+        }
+        let seconds = state.charter().turn_seconds;
+        self.say_as_authority(now, TurnGrant { holder, seconds }.into())
+    }
+
+    /// Says something of the moment, apart from the chain.
+    fn say_as_authority(&mut self, now: Now, body: Body) -> Result<(), SessionError> {
+        let record = self.sign_now(now, body)?;
+        self.publish_own(now, record)
+    }
+
+    fn sign_now(&mut self, now: Now, body: Body) -> Result<Record, SessionError> {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        self.sign_authority(now, seq, None, LIVE_MINUTES, body)
     }
 
     /// Lets people in, all under one new epoch.
-    fn admit(&mut self, now: Now, subjects: &[PublicKey]) -> Result<(), SessionError> {
+    fn admit(&mut self, now: Now, subjects: &[PublicKey], role: Role) -> Result<(), SessionError> {
         let state = self.inside()?;
         let mut admissions = Vec::new();
         for subject in subjects {
@@ -211,7 +316,7 @@ impl Session {
             applicant.join.check_time(now.minute)?;
             let admission = Admission {
                 subject: *subject,
-                role: Role::Participant,
+                role,
                 join: applicant.join.id(),
             };
             admissions.push(admission.into());
@@ -233,7 +338,12 @@ impl Session {
     /// Sends the circle key to every member who has not said hello under it, a few times with growing
     /// pauses: an epoch record that was missed must not leave anybody behind in the epoch before.
     pub(super) fn push_epoch(&mut self, now: Now) {
-        if self.group_key.is_none() || self.stage != Stage::Inside {
+        let made = self
+            .state
+            .as_ref()
+            .and_then(|s| s.epoch())
+            .map(Record::author);
+        if self.stage != Stage::Inside || made.is_none() || made != self.authority() {
             return;
         }
         let me = self.me.public_key();
@@ -265,7 +375,7 @@ impl Session {
             may_knock_again,
             join,
         };
-        let record = self.sign_authority(now, 0, None, Self::refusal_minutes(), refusal.into())?;
+        let record = self.sign_now(now, refusal.into())?;
         let applied = self.state.as_mut().map(|s| s.apply(&record));
         let envelope = record.envelope().to_vec();
         self.say_at_door(&DoorMessage::Answer(envelope.into()));
@@ -297,41 +407,24 @@ impl Session {
             }
             signed.push(record);
         }
-        if self.epoch_is_due(&changes) {
+        if self.state.as_ref().is_some_and(CircleState::needs_epoch) {
             let epoch = self.next_epoch()?;
             signed.push(self.append(now, epoch.into(), &mut changes)?);
         }
         self.publish_when_stored(signed, &changes);
-        if changes.iter().any(|c| matches!(c, Change::Epoch(_))) {
-            self.arrived.clear();
-            self.pushes = 0;
-        }
         self.follow(now, &changes);
         Ok(())
     }
 
-    /// After somebody left on their own, the key is renewed without them.
-    pub(super) fn renew_epoch_without(&mut self, now: Now) {
-        if self.group_key.is_some() && self.stage == Stage::Inside {
-            let mut changes = Vec::new();
-            if let Ok(epoch) = self.next_epoch()
-                && let Ok(record) = self.append(now, epoch.into(), &mut changes)
-            {
-                self.publish_when_stored(vec![record], &changes);
-                self.arrived.clear();
-                self.pushes = 0;
-                self.follow(now, &changes);
-            }
+    /// A new circle key for everybody who is in.
+    fn renew_epoch(&mut self, now: Now) {
+        let mut changes = Vec::new();
+        if let Ok(epoch) = self.next_epoch()
+            && let Ok(record) = self.append(now, epoch.into(), &mut changes)
+        {
+            self.publish_when_stored(vec![record], &changes);
+            self.follow(now, &changes);
         }
-    }
-
-    fn epoch_is_due(&self, changes: &[Change]) -> bool {
-        changes.iter().any(|c| {
-            matches!(
-                c,
-                Change::Admitted(_) | Change::Removed(_) | Change::Left(_)
-            )
-        })
     }
 
     fn append(
@@ -341,11 +434,12 @@ impl Session {
         changes: &mut Vec<Change>,
     ) -> Result<Record, SessionError> {
         let state = self.state.as_ref().ok_or(SessionError::NotNow)?;
-        let (seq, id) = state.head();
+        let own = self.authority().ok_or(SessionError::NotLeader)?;
+        let power = state.powers().of(&own).ok_or(SessionError::NotLeader)?;
+        let (seq, id) = power.head();
         let record = self.sign_authority(now, seq + 1, Some(id), LASTING_MINUTES, body)?;
         let state = self.state.as_mut().ok_or(SessionError::NotNow)?;
-        // Nothing goes on the chain that would stand there without effect.
-        policy::check(state, &record)?;
+        policy::check_decision(state, &record)?;
         if let Applied::Changed(more) = state.apply(&record)? {
             changes.extend(more);
         }
@@ -360,16 +454,21 @@ impl Session {
         valid_minutes: u64,
         body: Body,
     ) -> Result<Record, SessionError> {
-        let key = self.group_key.as_ref().ok_or(SessionError::NotLeader)?;
-        Ok(key.sign(Draft {
+        let own = self.authority().ok_or(SessionError::NotLeader)?;
+        let draft = Draft {
             circle: self.circle,
             seq,
             prev,
-            head: None,
+            lamport: self.next_lamport(),
             created: now.minute,
             valid_minutes,
             body,
-        })?)
+        };
+        let group_key = self.group_key.as_ref();
+        Ok(match group_key.filter(|key| key.public_key() == own) {
+            Some(key) => key.sign(draft)?,
+            None => self.me.sign(draft)?,
+        })
     }
 
     fn next_epoch(&mut self) -> Result<Epoch, SessionError> {
@@ -395,17 +494,12 @@ impl Session {
             voice_key: None,
         };
         let mut then: Vec<_> = self.seal_for_circle(&message).into_iter().collect();
-        then.extend(changes.iter().filter_map(|change| match change {
-            Change::Removed(key) => Some(Output::Event(super::Event::RemovalDurable(*key))),
-            _ => None,
-        }));
-        let stored = self.stored.unwrap_or(0);
-        let records: Vec<_> = self
-            .state
-            .iter()
-            .flat_map(|s| s.since(stored).cloned().collect::<Vec<_>>())
-            .collect();
-        self.stored = self.state.as_ref().map(|s| s.head().0);
-        self.persist(records, then);
+        then.extend(super::durable_removals(changes));
+        if changes.iter().any(|c| matches!(c, Change::Epoch(_))) {
+            self.arrived.clear();
+            self.pushes = 0;
+        }
+        let records = self.state.as_mut().map(CircleState::take_unsaved);
+        self.persist(records.unwrap_or_default(), then);
     }
 }

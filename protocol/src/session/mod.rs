@@ -4,6 +4,7 @@
 //! gives what to do, [`next_timeout`](Session::next_timeout) says when to come back. It broadcasts control
 //! messages and sends media packets; everything else is built on these two.
 
+mod care;
 mod catch_up;
 mod door;
 mod enforce;
@@ -22,10 +23,10 @@ use ed25519_dalek::SigningKey;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use crate::circle::{Applied, Change, CircleState, Refused};
-use crate::id::{CircleId, PublicKey, TransportId};
+use crate::circle::{Applied, Change, CircleState, Refused, Turn};
+use crate::id::{CircleId, PublicKey, RecordId, TransportId};
 use crate::identity::{Draft, GroupKey, Pseudonym, Secret};
-use crate::record::{Body, Record, RecordError, RouteKind};
+use crate::record::{Body, FloorMode, Gratitude, Kind, Record, RecordError, Role, RouteKind};
 use crate::voice::{OPUS_BYTES, VoiceError};
 
 use door::DoorReply;
@@ -115,7 +116,35 @@ pub enum Act {
         member: PublicKey,
         /// For which clause.
         clause: String,
+        /// For how many minutes; for good when absent.
+        minutes: Option<u64>,
     },
+    /// Leader: take a removal back. Whoever was removed may knock again.
+    Reinstate(PublicKey),
+    /// Leader: give a member another role: co-leader, listener or participant.
+    SetRole(PublicKey, Role),
+    /// Leader: ask somebody to cease.
+    AskToCease(PublicKey),
+    /// Acknowledge that one was asked to cease.
+    AcknowledgeCease,
+    /// Leader: let nobody hear somebody for so many minutes; 0 takes it back.
+    Mute(PublicKey, u64),
+    /// Leader: stop everybody, or go on.
+    Freeze(bool),
+    /// Leader: change how turns are given.
+    SetFloorMode(FloorMode),
+    /// Leader: open or close the door.
+    SetDoor(bool),
+    /// Leader: let the present turn last this long in all.
+    Extend(u16),
+    /// Leader: end the circle for good.
+    Close,
+    /// Thank somebody.
+    Thank(PublicKey, Gratitude),
+    /// Say words in need to one person alone, who sees them once.
+    Refer(PublicKey, String),
+    /// Leave, and ask everybody to delete what they hold of one.
+    Erase,
     /// Leader: let everybody with the invite in.
     AutoAdmit(bool),
     /// Leader: give turns by themselves.
@@ -197,6 +226,33 @@ pub enum Event {
     RemovalDurable(PublicKey),
     /// A turn began.
     TurnBegan(PublicKey),
+    /// Somebody thanked somebody.
+    Thanked {
+        /// Who.
+        from: PublicKey,
+        /// Whom.
+        subject: PublicKey,
+        /// For what.
+        gratitude: Gratitude,
+    },
+    /// Somebody said this to oneself alone. It is kept nowhere.
+    Referred {
+        /// Who.
+        from: PublicKey,
+        /// The words.
+        words: String,
+    },
+    /// One is asked to cease.
+    AskedToCease,
+    /// Somebody heard that they were asked to, and says so.
+    Ceased(PublicKey),
+    /// A key with authority signed contradictory records: the circle needs a new leader, or to be founded
+    /// anew.
+    LeaderContradicts(PublicKey),
+    /// Another pseudonym leads.
+    Succeeded(PublicKey),
+    /// Somebody asked that what is held of them be deleted.
+    EraseRequested(PublicKey),
     /// It ended, and why.
     Ended(End),
 }
@@ -206,6 +262,8 @@ pub enum Event {
 pub enum End {
     /// One left.
     Left,
+    /// The circle has ended.
+    Closed,
     /// One was removed, for this clause.
     Removed {
         /// Mark of the clause broken.
@@ -245,6 +303,9 @@ pub enum SessionError {
     /// No such member or applicant.
     #[error("there is nobody by that key here")]
     NobodyByThatKey,
+    /// Words are empty, or too long.
+    #[error("say it in one to {} bytes", care::MAX_REFERRAL_BYTES)]
+    WordsTooLong,
     /// The record would not be acceptable.
     #[error("{0}")]
     Record(#[from] RecordError),
@@ -303,23 +364,24 @@ pub struct Session {
     presence: presence::PresenceTable,
     voice: voice::VoiceState,
     catch_up: Option<catch_up::Answer>,
-    turn_ends: Option<(crate::id::RecordId, Duration)>,
+    /// The present turn, and when it ends.
+    turn: Option<(Turn, Duration)>,
     heard_until: BTreeMap<PublicKey, Duration>,
     /// Connections of people who were removed, and when to close them.
     closing: Vec<(Duration, TransportId)>,
-    hand: Option<Record>,
     auto_admit: bool,
     auto_turns: bool,
     addresses: Vec<String>,
     next_seq: u64,
-    /// The authority chain was handed out for storing up to here.
-    stored: Option<u64>,
-    /// The leader's decisions are on disk up to here; none after it is told to anybody.
+    /// Whether anything was handed out for storing.
+    is_stored: bool,
+    /// One's own decisions are on disk up to here; none after it is told to anybody.
     durable: u64,
-    /// Which ticket makes which entry durable.
+    /// Which ticket makes which own entry durable.
     tickets: BTreeMap<u64, u64>,
     catch_up_allowed: Duration,
     hello_allowed: Duration,
+    renew_allowed: Duration,
     replied: BTreeMap<DoorReply, Duration>,
     /// Leader: who has said hello under the current epoch, and how often the others were sent its key.
     arrived: std::collections::BTreeSet<PublicKey>,
@@ -328,6 +390,8 @@ pub struct Session {
     next_ticket: u64,
     after: BTreeMap<u64, Vec<Output>>,
     durable_removals: std::collections::BTreeSet<PublicKey>,
+    /// Referrals that were told.
+    referrals: std::collections::BTreeSet<RecordId>,
     timers: Timers,
     outputs: VecDeque<Output>,
 }
@@ -352,19 +416,19 @@ impl Session {
             presence: presence::PresenceTable::default(),
             voice: voice::VoiceState::new(&mut rng, &me)?,
             catch_up: None,
-            turn_ends: None,
+            turn: None,
             heard_until: BTreeMap::new(),
             closing: Vec::new(),
-            hand: None,
             auto_admit: false,
             auto_turns: false,
             addresses: Vec::new(),
             next_seq: config.first_seq,
-            stored: None,
+            is_stored: false,
             durable: 0,
             tickets: BTreeMap::new(),
             catch_up_allowed: Duration::ZERO,
             hello_allowed: Duration::ZERO,
+            renew_allowed: Duration::ZERO,
             replied: BTreeMap::new(),
             arrived: Default::default(),
             pushes: 0,
@@ -372,6 +436,7 @@ impl Session {
             next_ticket: 0,
             after: BTreeMap::new(),
             durable_removals: Default::default(),
+            referrals: Default::default(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
             rng,
@@ -407,48 +472,48 @@ impl Session {
             .next()
             .and_then(Result::ok)
             .ok_or(SessionError::BadStore)?;
-        let mut state = CircleState::new(&charter).ok_or(SessionError::BadStore)?;
-        for record in records {
-            let record = record.map_err(|_| SessionError::BadStore)?;
-            let own = record.author() == session.me.public_key();
-            if own && matches!(record.body(), Body::Pledge(_) | Body::Join(_)) {
-                if matches!(record.body(), Body::Pledge(_)) {
-                    session.knock.clear();
-                }
+        let records = records
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| SessionError::BadStore)?;
+        let state = CircleState::load(&charter, &records).ok_or(SessionError::BadStore)?;
+        let me = session.me.public_key();
+        for record in records.iter().filter(|r| r.author() == me) {
+            if matches!(record.body(), Body::Pledge(_)) {
+                session.knock.clear();
+            }
+            if matches!(record.body(), Body::Pledge(_) | Body::Join(_)) {
                 session.knock.push(record.clone());
             }
-            // Whatever the rules refuse has no effect now, as it had none then.
-            let _ = state.apply(&record);
         }
-        session.stored = Some(state.head().0);
-        session.durable_removals = state.removed().map(|(key, _)| *key).collect();
-        let me = session.me.public_key();
-        if let Some(removed) = state.removal_of(&me) {
-            let end = End::Removed {
-                clause: removed.clause.clone(),
-            };
+        session.is_stored = true;
+        session.durable_removals = state.removed().map(|(key, _)| key).collect();
+        let end = match state.removal_of(&me) {
+            Some(removed) if !state.may_return(&me, now.minute) => Some(End::Removed {
+                clause: removed.clause,
+            }),
+            _ => state.is_closed().then_some(End::Closed),
+        };
+        if let Some(end) = end {
             session.stage = Stage::Out(end.clone());
             session.outputs.push_back(Output::Event(Event::Ended(end)));
             session.state = Some(state);
             return Ok(session);
         }
         let admitted = state.is_admitted(&me);
-        let holder = state.floor().turn().map(|turn| turn.holder);
-        session.durable = state.head().0;
+        let may_return = state.is_removed(&me);
         session.state = Some(state);
+        session.durable = session.own_head();
         session.open_door();
-        if let Some(holder) = holder {
-            session.begin_turn(now, &holder);
-        }
         if admitted {
             session.enter_latest_epoch(now);
             session.timers.set(Timer::Knock, now.at);
-        } else if session.knock.is_empty() {
+        } else if session.knock.is_empty() || may_return {
             session.stage = Stage::AtDoor;
         } else {
             session.stage = Stage::Knocking;
             session.timers.set(Timer::Knock, now.at);
         }
+        session.follow_floor(now);
         Ok(session)
     }
 
@@ -469,6 +534,12 @@ impl Session {
         self.knock
             .iter()
             .find(|r| matches!(r.body(), Body::Pledge(_)))
+    }
+
+    /// The join record one knocked with last.
+    fn own_join(&self) -> Option<RecordId> {
+        let joins = |r: &&Record| matches!(r.body(), Body::Join(_));
+        self.knock.iter().find(joins).map(Record::id)
     }
 
     /// The next thing to do, if any.
@@ -547,7 +618,11 @@ impl Session {
             Act::Sign { name, accepted } => self.sign_and_knock(now, name, accepted),
             Act::RaiseHand => self.raise_hand(now),
             Act::Pass => self.pass(now),
-            Act::Leave => self.leave(now),
+            Act::Leave => self.leave(now, false),
+            Act::Erase => self.leave(now, true),
+            Act::AcknowledgeCease => self.acknowledge_cease(now),
+            Act::Thank(subject, gratitude) => self.thank(now, subject, gratitude),
+            Act::Refer(subject, words) => self.refer(now, subject, &words),
             leading => self.handle_leading_act(now, leading),
         }
     }
@@ -594,22 +669,23 @@ impl Session {
 
     /// Folds a record in, and does what follows from it.
     fn handle_record(&mut self, now: Now, record: &Record) {
-        let Some(state) = self.state.as_mut() else {
-            return;
-        };
-        let on_chain = record.author() == state.charter().group_key;
-        // What stands in the chain stands, however long ago it was said, and what it rests on with it: a
-        // pledge and a join were judged at the door. The rest must be of now.
-        let judged = matches!(record.body(), Body::Pledge(_) | Body::Join(_));
-        if !on_chain && !judged && record.check_time(now.minute).is_err() {
+        // What stands in a chain stands, however long ago it was said, and what it rests on with it: a pledge
+        // and a join were judged at the door. The rest must be of now.
+        let kind = record.body().kind();
+        let lasts = kind.is_chained()
+            || matches!(kind, Kind::Pledge | Kind::Join | Kind::Leave | Kind::Erase);
+        if !lasts && record.check_time(now.minute).is_err() {
             return;
         }
         self.note_progress(record);
+        if let Body::CrisisReferral(referral) = record.body() {
+            self.handle_referral(record, referral);
+        }
         let Some(state) = self.state.as_mut() else {
             return;
         };
         if let Ok(Applied::Changed(changes)) = state.apply(record) {
-            self.store_progress(record, &changes);
+            self.save(&changes);
             self.follow(now, &changes);
         }
     }
@@ -627,7 +703,7 @@ impl Session {
             circle: self.circle,
             seq,
             prev: None,
-            head: self.state.as_ref().map(|s| s.head().1),
+            lamport: self.next_lamport(),
             created: now.minute,
             valid_minutes,
             body: body.into(),
@@ -635,28 +711,17 @@ impl Session {
         Ok(self.me.sign(draft)?)
     }
 
-    /// Stores what is new in the authority chain, and a removal even when entries before it are missing.
-    fn store_progress(&mut self, record: &Record, changes: &[Change]) {
-        let Some(state) = &self.state else {
-            return;
-        };
-        let stored = self.stored.unwrap_or(0);
-        let head = state.head().0;
-        let mut records: Vec<_> = state.since(stored).cloned().collect();
-        let ahead = matches!(record.body(), Body::Removal(_)) && record.payload().seq > head;
-        if ahead {
-            records.push(record.clone());
+    /// One more than any Lamport time seen.
+    fn next_lamport(&self) -> u64 {
+        self.state.as_ref().map_or(0, |s| s.lamport() + 1)
+    }
+
+    /// Stores what is new and lasts.
+    fn save(&mut self, changes: &[Change]) {
+        let records = self.state.as_mut().map(CircleState::take_unsaved);
+        if let Some(records) = records.filter(|r| !r.is_empty()) {
+            self.persist(records, durable_removals(changes));
         }
-        if records.is_empty() {
-            return;
-        }
-        self.stored = Some(head);
-        let removed = changes.iter().filter_map(|change| match change {
-            Change::Removed(key) => Some(Output::Event(Event::RemovalDurable(*key))),
-            _ => None,
-        });
-        let then = removed.collect();
-        self.persist(records, then);
     }
 
     /// Has records stored, and does `then` when they are.
@@ -664,7 +729,7 @@ impl Session {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.after.insert(ticket, then);
-        self.tickets.insert(ticket, self.stored.unwrap_or(0));
+        self.tickets.insert(ticket, self.own_head());
         self.outputs.push_back(Output::Persist { ticket, records });
         ticket
     }
@@ -679,8 +744,9 @@ impl Session {
             self.outputs.push_back(output);
         }
         let epoch = self.state.as_ref().and_then(|s| s.epoch());
-        let fresh = epoch.is_some_and(|e| e.payload().seq <= self.durable);
-        if fresh && self.group_key.is_some() && self.pushes == 0 {
+        let own = epoch.filter(|e| self.authority() == Some(e.author()));
+        let fresh = own.is_some_and(|e| e.payload().seq <= self.durable);
+        if fresh && self.pushes == 0 {
             self.welcome_newcomers();
             self.pushes = 1;
             self.timers.set(Timer::Push, now.at + lead::FIRST_PUSH);
@@ -722,4 +788,12 @@ impl Session {
         self.epochs = epoch::Epochs::default();
         self.event(Event::Ended(end));
     }
+}
+
+fn durable_removals(changes: &[Change]) -> Vec<Output> {
+    let removed = changes.iter().filter_map(|change| match change {
+        Change::Removed(key) => Some(Output::Event(Event::RemovalDurable(*key))),
+        _ => None,
+    });
+    removed.collect()
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use ed25519_dalek::{Signature, Signer, VerifyingKey};
 use rand_core::Rng;
 
-use crate::circle::CircleState;
+use crate::circle::{CircleState, Turn};
 use crate::id::{PublicKey, SignatureBytes, TransportId};
-use crate::record::{Body, Hello, Record, Role, RouteKind};
+use crate::record::{Body, Head, Hello, MAX_HEADS, Record, Role, RouteKind, TurnSeen};
 
 use super::message::{CircleMessage, envelopes};
 use super::timer::Timer;
-use super::{LIVE_MINUTES, Now, Output, Session, Stage};
+use super::{LASTING_MINUTES, LIVE_MINUTES, Now, Output, Session, Stage};
 
 /// How often a hello is repeated.
 const HELLO_EVERY: Duration = Duration::from_secs(30);
@@ -29,6 +29,10 @@ const AT_FIRST: Duration = Duration::from_secs(6);
 pub(super) const PRESENT_FOR: Duration = Duration::from_secs(90);
 /// Without the leader's hello for so long, moderation is not verified.
 pub(super) const VERIFIED_FOR: Duration = Duration::from_secs(120);
+/// Whoever was not heard of for so long has lost their place in the queue.
+const SEAT_FOR: Duration = Duration::from_secs(60);
+/// Without a hello of anybody who leads for so long, turns pass on by themselves.
+const LED_FOR: Duration = Duration::from_secs(65);
 /// How long a hello is valid, in minutes.
 const HELLO_MINUTES: u64 = 2;
 
@@ -75,20 +79,34 @@ impl PresenceTable {
         };
         now < self.fast_until || self.present.values().any(unheard)
     }
+    fn is_heard_of(&self, member: &PublicKey, within: Duration, now: Duration) -> bool {
+        self.of(member).is_some_and(|p| {
+            let last = p.heard.unwrap_or_default().max(p.seen);
+            now.saturating_sub(last) < within
+        })
+    }
+    /// Whether somebody is here, or was a moment ago.
+    pub fn keeps_seat(&self, member: &PublicKey, now: Duration) -> bool {
+        self.is_heard_of(member, SEAT_FOR, now)
+    }
     fn transports(&self) -> Vec<TransportId> {
         self.present.values().map(|p| p.transport).collect()
     }
 
-    /// One's place in the order in which members answer: the leader first, then by key. Everybody who
-    /// sees the same members gives the same order.
+    /// One's place in the order in which members answer: the leader first, then co-leaders, then by key.
+    /// Everybody who sees the same members gives the same order.
     pub fn rank(&self, state: &CircleState, me: &PublicKey, now: Duration) -> u32 {
-        let leads = |key: &PublicKey| state.member(key).is_some_and(|m| m.role == Role::Leader);
-        let mine = (!leads(me), *me);
+        let class = |key: &PublicKey| match state.member(key).map(|m| m.role) {
+            Some(Role::Leader) => 0,
+            Some(Role::CoLeader) => 1,
+            _ => 2,
+        };
+        let mine = (class(me), *me);
         let before = self
             .present
             .iter()
             .filter(|(_, p)| now.saturating_sub(p.seen) < PRESENT_FOR)
-            .filter(|(key, _)| state.is_admitted(key) && (!leads(key), **key) < mine)
+            .filter(|(key, _)| state.is_admitted(key) && (class(key), **key) < mine)
             .count();
         before as u32
     }
@@ -130,24 +148,35 @@ impl Session {
         };
         let me = self.me.public_key();
         let binding = Hello::binding(&self.circle, &me);
+        let elapsed = |(turn, ends): &(Turn, Duration)| TurnSeen {
+            turn: turn.id,
+            seconds: turn
+                .seconds
+                .saturating_sub(ends.saturating_sub(now.at).as_secs() as u16),
+        };
         let hello = Hello {
             transport: TransportId::from_bytes(self.transport.verifying_key().to_bytes()),
             proof: SignatureBytes::from_bytes(self.transport.sign(&binding).to_bytes()),
-            authority_seq: state.head().0,
+            heads: state.heads().into_iter().take(MAX_HEADS).collect(),
             voice_keys: self.voice.key_ids(),
             addresses: match self.route {
                 RouteKind::Direct => self.addresses.clone(),
                 RouteKind::Relay => Vec::new(),
             },
+            digest: digest(state),
+            turn: self.turn.as_ref().map(elapsed),
         };
-        let still_raised = state.floor().queue().any(|key| key == me);
-        let hand = self.hand.take().filter(|_| still_raised);
-        let records = self
-            .sign_own(now, HELLO_MINUTES, hello)
-            .map(|hello| envelopes(std::iter::once(&hello).chain(&hand)))
-            .unwrap_or_default();
-        self.hand = hand;
-        records
+        // One's raised hand and the turn one gave or has, so that newcomers learn of them.
+        let holds = self.turn.is_some_and(|(turn, _)| turn.holder == me);
+        let authority = self.authority();
+        let floor: Vec<_> = state
+            .floor_records()
+            .filter(|r| r.author() == me || Some(r.author()) == authority || holds)
+            .cloned()
+            .collect();
+        self.sign_own(now, HELLO_MINUTES, hello)
+            .map(|hello| envelopes(std::iter::once(&hello).chain(&floor)))
+            .unwrap_or_default()
     }
 
     pub(super) fn handle_hello(&mut self, now: Now, record: &Record) {
@@ -158,11 +187,14 @@ impl Session {
             return;
         };
         let author = record.author();
-        let head = state.head().0;
         if author == self.me.public_key() || record.check_time(now.minute).is_err() {
             return;
         }
-        if hello.authority_seq > head {
+        let heads = state.heads();
+        let is_behind = is_ahead(&hello.heads, &heads);
+        let they_are_behind = is_ahead(&heads, &hello.heads);
+        let differs = !is_behind && !they_are_behind && hello.digest != digest(state);
+        if is_behind {
             // Behind, perhaps not even knowing its author yet: one's own hello says so, others answer.
             self.say_hello_soon(now);
         }
@@ -171,6 +203,9 @@ impl Session {
         };
         if crate::circle::policy::check(state, record).is_err() || !self.binds(&author, hello) {
             return;
+        }
+        if let Some(state) = self.state.as_mut() {
+            state.observe(record);
         }
         let seq = record.payload().seq;
         let before = self.presence.of(&author);
@@ -199,8 +234,14 @@ impl Session {
             self.update_allowed();
             self.say_hello_soon(now);
         }
-        if hello.authority_seq < head {
-            self.plan_catch_up(now, hello.authority_seq);
+        if they_are_behind || differs {
+            self.plan_catch_up(now, &hello.heads, differs);
+        }
+        if differs {
+            self.say_hello_soon(now);
+        }
+        if let Some(turn) = hello.turn.filter(|_| now.at < self.presence.fast_until) {
+            self.take_over_turn(now, &turn);
         }
         if !hello.voice_keys.contains(&self.voice.own_key_id()) {
             self.hand_out_voice_key(now, &[author]);
@@ -239,39 +280,66 @@ impl Session {
             .push_back(Output::Allow(self.presence.transports()));
     }
 
+    /// Whether somebody who leads is here, so that turns are theirs to give.
+    pub(super) fn is_led(&self, now: Now) -> bool {
+        self.authority().is_some() || self.has_authority_within(LED_FOR, now)
+    }
+
+    /// Whether notices of those who lead arrive: otherwise nobody is let in, and no key is given out.
+    pub(super) fn is_moderation_verified(&self, now: Now) -> bool {
+        self.authority().is_some() || self.has_authority_within(VERIFIED_FOR, now)
+    }
+
+    fn has_authority_within(&self, time: Duration, now: Now) -> bool {
+        let Some(state) = &self.state else {
+            return false;
+        };
+        let leads = |key: &PublicKey| *key == state.leader() || state.leads(key);
+        let mut leading = state.members().filter(|(key, _)| leads(key));
+        leading.any(|(key, _)| {
+            let seen = self.presence.of(key).map(|p| p.seen);
+            seen.is_some_and(|seen| now.at.saturating_sub(seen) < time)
+        })
+    }
+
     /// Asks for a turn.
     pub(super) fn raise_hand(&mut self, now: Now) -> Result<(), super::SessionError> {
         let state = self.inside()?;
         let me = self.me.public_key();
-        if state.floor().queue().any(|key| key == me) {
+        if state.queue().any(|key| key == me) {
             return Ok(());
         }
-        let lamport = state.floor().lamport() + 1;
-        let request = self.sign_own(now, LIVE_MINUTES, crate::record::TurnRequest { lamport })?;
-        self.hand = Some(request.clone());
+        let request = self.sign_own(now, LIVE_MINUTES, crate::record::TurnRequest {})?;
         self.publish_own(now, request)
     }
 
     /// Takes the hand down, or gives the turn back.
     pub(super) fn pass(&mut self, now: Now) -> Result<(), super::SessionError> {
-        let lamport = self.inside()?.floor().lamport();
+        self.inside()?;
         let holder = self.me.public_key();
-        let release = crate::record::TurnRelease { holder, lamport };
-        let release = self.sign_own(now, LIVE_MINUTES, release)?;
-        self.hand = None;
+        let release = self.sign_own(now, LIVE_MINUTES, crate::record::TurnRelease { holder })?;
         self.publish_own(now, release)
     }
 
-    /// Leaves for good.
-    pub(super) fn leave(&mut self, now: Now) -> Result<(), super::SessionError> {
+    /// Leaves for good; and asks, if so wished, that what others hold of one be deleted.
+    pub(super) fn leave(&mut self, now: Now, erase: bool) -> Result<(), super::SessionError> {
+        let me = self.me.public_key();
+        let leader = self.state.as_ref().map(|s| s.leader());
+        let join = self.own_join();
         // A leader stays a member while away, and can come back to lead.
-        if self.stage == Stage::Inside && self.group_key.is_none() {
-            let leave = self.sign_own(now, LIVE_MINUTES, crate::record::Leave {})?;
-            let records = envelopes([&leave]);
+        if let Some(join) = join.filter(|_| self.stage == Stage::Inside && leader != Some(me)) {
+            let record = match erase {
+                true => self.sign_own(now, LASTING_MINUTES, crate::record::Erase { join })?,
+                false => self.sign_own(now, LASTING_MINUTES, crate::record::Leave { join })?,
+            };
+            if let Some(state) = self.state.as_mut() {
+                let _ = state.apply(&record);
+            }
             self.broadcast(&CircleMessage {
-                records,
+                records: envelopes([&record]),
                 voice_key: None,
             });
+            self.save(&[]);
         }
         self.end(super::End::Left);
         Ok(())
@@ -287,7 +355,11 @@ impl Session {
     }
 
     /// Applies a record of one's own here, and sends it.
-    fn publish_own(&mut self, now: Now, record: Record) -> Result<(), super::SessionError> {
+    pub(super) fn publish_own(
+        &mut self,
+        now: Now,
+        record: Record,
+    ) -> Result<(), super::SessionError> {
         let state = self.state.as_mut().ok_or(super::SessionError::NotNow)?;
         let applied = state.apply(&record)?;
         self.broadcast(&CircleMessage {
@@ -295,8 +367,23 @@ impl Session {
             voice_key: None,
         });
         if let crate::circle::Applied::Changed(changes) = applied {
+            self.save(&changes);
             self.follow(now, &changes);
         }
         Ok(())
     }
+}
+
+/// Whether somebody has read further than somebody else in any chain.
+fn is_ahead(one: &[Head], other: &[Head]) -> bool {
+    one.iter().any(|head| {
+        let read = other.iter().find(|h| h.author == head.author);
+        read.map_or(0, |h| h.seq) < head.seq
+    })
+}
+
+/// The first 53 bits of the circle's digest: what an integer of a record holds.
+fn digest(state: &CircleState) -> u64 {
+    let first: [u8; 8] = state.digest().first_chunk().copied().unwrap_or_default();
+    u64::from_be_bytes(first) >> 11
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::circle::Role;
+use crate::circle::{CircleState, Role};
 use crate::id::PublicKey;
-use crate::record::Charter;
+use crate::record::{Charter, FloorMode};
 
-use super::presence::{PRESENT_FOR, VERIFIED_FOR};
+use super::presence::PRESENT_FOR;
 use super::{Now, Session, Stage};
 
 /// Without a voice packet for so long, somebody is away.
@@ -35,8 +35,16 @@ pub struct View {
     pub auto_admit: bool,
     /// Turns are given by themselves.
     pub auto_turns: bool,
-    /// The leader was heard of lately, so their notices arrive.
+    /// Somebody who leads was heard of lately, so their notices arrive.
     pub moderation_verified: bool,
+    /// How turns are given, once known.
+    pub floor_mode: Option<FloorMode>,
+    /// Everybody but those who lead is stopped.
+    pub is_frozen: bool,
+    /// Whether anybody may come in.
+    pub is_door_open: bool,
+    /// Whether one is asked to cease, and has not said that one heard it.
+    pub asked_to_cease: bool,
     /// Removals: key, pseudonym, clause, minute, whether stored here.
     pub removals: Vec<RemovalView>,
     /// Admissions: pseudonym, minute.
@@ -54,6 +62,8 @@ pub struct MemberView {
     pub role: Role,
     /// Whether they say their microphone is closed.
     pub muted: bool,
+    /// Whether somebody who leads has muted them.
+    pub silenced: bool,
     /// Whether packets of theirs arrive.
     pub present: bool,
 }
@@ -89,10 +99,6 @@ impl Session {
     pub fn view(&self, now: Now) -> View {
         let me = self.me.public_key();
         let state = self.state.as_ref();
-        let leader = state.map(|s| s.charter().leader);
-        let leader_seen = leader
-            .and_then(|key| self.presence.of(&key))
-            .is_some_and(|p| now.at.saturating_sub(p.seen) < VERIFIED_FOR);
         View {
             stage: self.stage.clone(),
             charter: state.map(|s| s.charter().clone()),
@@ -105,12 +111,16 @@ impl Session {
                 })
                 .collect(),
             turn: self.turn_view(now),
-            queue: state.into_iter().flat_map(|s| s.floor().queue()).collect(),
+            queue: state.into_iter().flat_map(|s| s.queue()).collect(),
             may_speak: self.voice.may_speak,
-            leading: self.group_key.is_some(),
+            leading: self.authority().is_some(),
             auto_admit: self.auto_admit,
             auto_turns: self.auto_turns,
-            moderation_verified: leader == Some(me) || leader_seen,
+            moderation_verified: self.is_moderation_verified(now),
+            floor_mode: state.map(|s| s.floor_mode()),
+            is_frozen: state.is_some_and(CircleState::is_frozen),
+            is_door_open: state.is_some_and(CircleState::is_door_open),
+            asked_to_cease: state.is_some_and(|s| s.cease_of(&me).is_some()),
             removals: self.removal_views(),
             admissions: self.admission_views(),
         }
@@ -132,6 +142,11 @@ impl Session {
                     name: member.name.clone(),
                     role: member.role,
                     muted: presence.is_some_and(|p| p.muted),
+                    silenced: self
+                        .state
+                        .as_ref()
+                        .and_then(|s| s.muted_until(key))
+                        .is_some_and(|until| now.minute < until),
                     present: present || *key == me,
                 }
             })
@@ -139,8 +154,7 @@ impl Session {
     }
 
     fn turn_view(&self, now: Now) -> Option<TurnView> {
-        let turn = self.state.as_ref()?.floor().turn()?;
-        let ends = self.turn_ends.filter(|(id, _)| *id == turn.id)?.1;
+        let (turn, ends) = self.turn?;
         Some(TurnView {
             holder: turn.holder,
             left: ends.saturating_sub(now.at),
@@ -152,11 +166,11 @@ impl Session {
         let removed = self.state.iter().flat_map(|s| s.removed());
         removed
             .map(|(key, removed)| RemovalView {
-                key: *key,
-                name: removed.name.clone(),
-                clause: removed.clause.clone(),
+                key,
+                name: removed.name,
+                clause: removed.clause,
                 minute: removed.notice.payload().created,
-                durable: self.durable_removals.contains(key),
+                durable: self.durable_removals.contains(&key),
             })
             .collect()
     }
@@ -167,7 +181,7 @@ impl Session {
         };
         let mut last_join = None;
         let mut admissions = Vec::new();
-        for record in state.since(0) {
+        for record in state.after(&[]) {
             match record.body() {
                 crate::record::Body::Join(join) => last_join = Some(join.name.clone()),
                 crate::record::Body::Admission(_) => {

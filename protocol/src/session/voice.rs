@@ -128,6 +128,9 @@ impl Session {
         let Ok(state) = self.inside() else {
             return;
         };
+        if !self.is_moderation_verified(now) {
+            return; // Whoever was removed meanwhile would get it too.
+        }
         let recipients: Vec<_> = members
             .iter()
             .filter(|key| **key != me && state.is_admitted(key))
