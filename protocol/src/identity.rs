@@ -6,7 +6,7 @@ use hpke::{Deserializable, Kem, Serializable, kem::X25519HkdfSha256};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::id::{CircleId, Nonce, PublicKey, SealingKey};
+use crate::id::{CircleId, Nonce, PublicKey, SealingKey, SignatureBytes};
 use crate::record::{Body, Payload, Record, RecordError};
 
 /// Thirty-two secret bytes, wiped when dropped, never printed.
@@ -103,6 +103,11 @@ impl Pseudonym {
     /// When the content is not acceptable.
     pub fn sign(&self, draft: Draft) -> Result<Record, RecordError> {
         draft.sign(&self.signing)
+    }
+    /// Signs bytes that are no record; they begin with a domain of their own.
+    pub(crate) fn sign_bytes(&self, message: &[u8]) -> SignatureBytes {
+        use ed25519_dalek::Signer;
+        SignatureBytes::from_bytes(self.signing.sign(message).to_bytes())
     }
     pub(crate) fn sealing_private(&self) -> &<X25519HkdfSha256 as Kem>::PrivateKey {
         &self.sealing

@@ -3,9 +3,12 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use minicbor::{Decode, Encode};
 
-use crate::id::CircleId;
-use crate::identity::Secret;
-use crate::record::RouteKind;
+use ed25519_dalek::{Signer, SigningKey};
+use rand_core::CryptoRng;
+
+use crate::id::{CircleId, Nonce, PublicKey, SignatureBytes};
+use crate::identity::{Pseudonym, Secret};
+use crate::record::{InviteProof, RouteKind};
 
 /// What every link begins with.
 pub const SCHEME: &str = "undertone:";
@@ -23,6 +26,80 @@ pub struct Invite {
     pub route: RouteKind,
     /// Where to go first: the relay, or members of a direct circle, as the network layer writes addresses.
     pub addresses: Vec<String>,
+    /// Opens an invite door, once.
+    pub token: Option<Token>,
+}
+
+/// A single-use token: a signing key of 128 bits, for which a member answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    secret: Nonce,
+    sponsor: PublicKey,
+    /// Minutes since 1970 UTC until which it may be spent.
+    pub until: u64,
+    sponsored_by: SignatureBytes,
+}
+
+/// Longest time for which a token is good: a week.
+pub const MAX_TOKEN_MINUTES: u64 = 7 * 24 * 60;
+
+impl Token {
+    /// A new one, for which `sponsor` answers.
+    pub fn issue(
+        sponsor: &Pseudonym,
+        circle: &CircleId,
+        until: u64,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let mut secret = [0; 16];
+        rng.fill_bytes(&mut secret);
+        let secret = Nonce::from_bytes(secret);
+        let public = public_half(&signing_key(&secret));
+        let message = InviteProof::sponsored(circle, &public, until);
+        Self {
+            secret,
+            sponsor: sponsor.public_key(),
+            until,
+            sponsored_by: sponsor.sign_bytes(&message),
+        }
+    }
+
+    /// Shows that `author` holds it, without showing it.
+    pub fn proof(&self, circle: &CircleId, author: &PublicKey) -> InviteProof {
+        let key = signing_key(&self.secret);
+        let spent = key.sign(&InviteProof::spent(circle, author));
+        InviteProof {
+            token: public_half(&key),
+            sponsor: self.sponsor,
+            until: self.until,
+            sponsored_by: self.sponsored_by,
+            spent_by: SignatureBytes::from_bytes(spent.to_bytes()),
+        }
+    }
+}
+
+fn signing_key(secret: &Nonce) -> SigningKey {
+    let mut padded = [0; 32];
+    padded[..16].copy_from_slice(secret.as_bytes());
+    let seed = Secret::from_bytes(padded).derive(b"", "undertone/1/token");
+    SigningKey::from_bytes(seed.as_bytes())
+}
+
+fn public_half(key: &SigningKey) -> PublicKey {
+    PublicKey::from_bytes(key.verifying_key().to_bytes())
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct TokenWire {
+    #[n(0)]
+    secret: Nonce,
+    #[n(1)]
+    sponsor: PublicKey,
+    #[n(2)]
+    until: u64,
+    #[n(3)]
+    sponsored_by: SignatureBytes,
 }
 
 #[derive(Encode, Decode)]
@@ -36,6 +113,8 @@ struct Wire {
     route: RouteKind,
     #[n(3)]
     addresses: Vec<String>,
+    #[n(4)]
+    token: Option<TokenWire>,
 }
 
 /// Why a text is no invite.
@@ -57,6 +136,12 @@ impl Invite {
             door: *self.door.as_bytes(),
             route: self.route,
             addresses: self.addresses.clone(),
+            token: self.token.as_ref().map(|t| TokenWire {
+                secret: t.secret,
+                sponsor: t.sponsor,
+                until: t.until,
+                sponsored_by: t.sponsored_by,
+            }),
         };
         let mut bytes = Vec::new();
         // Writing into a Vec cannot fail (its error is `Infallible`).
@@ -93,6 +178,12 @@ impl Invite {
             door: Secret::from_bytes(wire.door),
             route: wire.route,
             addresses: wire.addresses,
+            token: wire.token.map(|t| Token {
+                secret: t.secret,
+                sponsor: t.sponsor,
+                until: t.until,
+                sponsored_by: t.sponsored_by,
+            }),
         })
     }
 }
@@ -107,6 +198,20 @@ fn checksum(bytes: &[u8]) -> [u8; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::RootSeed;
+    use rand_core::SeedableRng;
+
+    fn token() -> Token {
+        let root = RootSeed::new(Secret::from_bytes([1; 32]));
+        let sponsor = root.pseudonym(&Nonce::from_bytes([2; 16]), 0);
+        let mut rng = rand_chacha::ChaCha20Rng::from_seed([5; 32]);
+        Token::issue(
+            &sponsor,
+            &CircleId::from_bytes([3; 32]),
+            29_000_000,
+            &mut rng,
+        )
+    }
 
     #[test]
     fn a_link_survives_being_passed_on_and_a_typo_is_noticed() {
@@ -115,6 +220,7 @@ mod tests {
             door: Secret::from_bytes([4; 32]),
             route: RouteKind::Direct,
             addresses: vec!["/ip4/192.0.2.1/udp/4001/quic-v1".into()],
+            token: Some(token()),
         };
         let link = invite.to_link();
         assert_eq!(Invite::from_link(&link).unwrap(), invite);

@@ -10,6 +10,7 @@ pub mod id;
 pub mod identity;
 pub mod invite;
 pub mod pledge_file;
+pub mod puzzle;
 pub mod record;
 pub mod seal;
 pub mod session;

@@ -55,6 +55,8 @@ fn charter() -> (GroupKey, Record) {
         max_members: 8,
         turn_seconds: 180,
         floor: FloorMode::Active,
+        puzzle: PuzzleCost::USUAL,
+        schedule: None,
         listener_welcome: true,
         route: RouteKind::Relay,
         recovery_key: key.public_key(),

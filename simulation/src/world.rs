@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use undertone_protocol::id::{CircleId, Nonce, PublicKey, TransportId};
+use undertone_protocol::id::{CircleId, Nonce, PublicKey, RecordId, TransportId};
 use undertone_protocol::identity::{GroupKey, Pseudonym, RootSeed, Secret};
-use undertone_protocol::record::{AdmissionMode, FloorMode, RouteKind};
+use undertone_protocol::invite::Token;
+use undertone_protocol::record::{AdmissionMode, FloorMode, PuzzleCost, RouteKind};
 use undertone_protocol::session::{
     Act, Event, Founding, Input, Now, Output, RouteKey, Session, SessionConfig, Topic,
 };
@@ -19,8 +20,17 @@ use crate::network::Network;
 
 /// How long storing takes.
 const STORE_DELAY: Duration = Duration::from_millis(4);
+/// How long an open door's puzzle takes.
+const SOLVE_DELAY: Duration = Duration::from_secs(10);
+/// How long checking an answer takes.
+const CHECK_DELAY: Duration = Duration::from_millis(80);
 /// A voice frame each.
 const FRAME: Duration = Duration::from_millis(20);
+/// Cheap: what a try costs is measured elsewhere.
+const PUZZLE: PuzzleCost = PuzzleCost {
+    memory_kib: 8,
+    zero_bits: 3,
+};
 /// Minutes since 1970 UTC at the beginning of the world.
 const EPOCH_MINUTE: u64 = 29_000_000;
 
@@ -42,6 +52,7 @@ pub struct Node {
     root: RootSeed,
     pseudonym: Pseudonym,
     group_key: Option<GroupKey>,
+    token: Option<Token>,
     transport: TransportId,
     topics: BTreeSet<Topic>,
     routes: Vec<RouteKey>,
@@ -84,6 +95,8 @@ enum Delivery {
     Media(Vec<u8>),
     Persisted(u64),
     Listener(Topic),
+    Solved(u64),
+    Checked(RecordId, bool),
 }
 
 /// The world.
@@ -126,6 +139,7 @@ impl World {
     ) -> Result<Self> {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let group_key = GroupKey::from_secret(&Secret::random(&mut rng));
+        let recovery_key = GroupKey::from_secret(&Secret::random(&mut rng));
         let door = Secret::random(&mut rng);
         let mut world = Self {
             now: Duration::from_secs(1),
@@ -148,9 +162,11 @@ impl World {
             max_members,
             turn_seconds: 60,
             floor: FloorMode::Active,
+            puzzle: PUZZLE,
+            schedule: None,
             listener_welcome: false,
             route,
-            recovery_key: group_key.public_key(),
+            recovery_key: recovery_key.public_key(),
             name: "Leader".into(),
             nonce: Nonce::from_bytes([1; 16]),
         };
@@ -186,6 +202,29 @@ impl World {
     /// Never in practice.
     pub fn arrive(&mut self) -> Result<NodeIndex> {
         let index = self.new_node(None);
+        let config = self.config(index);
+        self.nodes[index].session = Some(Session::seek(config, self.now())?);
+        self.drain(index);
+        Ok(index)
+    }
+
+    /// A member passes a token on.
+    ///
+    /// # Errors
+    /// What the session says.
+    pub fn sponsor(&mut self, index: NodeIndex, minutes: u64) -> Result<Token> {
+        let now = self.now();
+        let session = self.nodes[index].session.as_mut();
+        Ok(session.context("the node is down")?.sponsor(now, minutes)?)
+    }
+
+    /// Somebody comes to the door with this token.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn arrive_with(&mut self, token: Token) -> Result<NodeIndex> {
+        let index = self.new_node(None);
+        self.nodes[index].token = Some(token);
         let config = self.config(index);
         self.nodes[index].session = Some(Session::seek(config, self.now())?);
         self.drain(index);
@@ -317,6 +356,7 @@ impl World {
             root,
             pseudonym,
             group_key,
+            token: None,
             transport: TransportId::from_bytes([0; 32]),
             topics: BTreeSet::new(),
             routes: Vec::new(),
@@ -344,6 +384,7 @@ impl World {
             door: self.door.clone(),
             route: self.route,
             group_key: node.group_key.clone(),
+            token: node.token.clone(),
             first_seq: node.runs << 32,
             rng_seed,
         }
@@ -410,6 +451,11 @@ impl World {
             ),
             Delivery::Media(packet) => session.handle_input(now, Input::Media(packet)),
             Delivery::Persisted(ticket) => session.handle_input(now, Input::Persisted(*ticket)),
+            Delivery::Solved(answer) => session.handle_input(now, Input::PuzzleSolved(*answer)),
+            Delivery::Checked(join, fits) => {
+                let (join, fits) = (*join, *fits);
+                session.handle_input(now, Input::PuzzleChecked { join, fits })
+            }
             Delivery::Listener(topic) => session.handle_input(now, Input::Listener(*topic)),
         };
         self.drain(index);
@@ -476,6 +522,18 @@ impl World {
             Output::Event(event) => {
                 let at = self.now;
                 self.nodes[index].seen.push((at, Seen::Event(event)));
+            }
+            Output::SolvePuzzle(puzzle) => {
+                let answer = puzzle.solve(|| true).unwrap_or_default();
+                self.deliver(index, SOLVE_DELAY, Delivery::Solved(answer));
+            }
+            Output::CheckPuzzle {
+                join,
+                puzzle,
+                answer,
+            } => {
+                let fits = puzzle.is_answer(answer);
+                self.deliver(index, CHECK_DELAY, Delivery::Checked(join, fits));
             }
             Output::Verdict { .. }
             | Output::Dial { .. }

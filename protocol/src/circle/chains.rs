@@ -17,8 +17,9 @@ use crate::record::{Body, Charter, Cut, Head, Record, Removal, Role};
 
 /// Most entries of one chain.
 pub const MAX_CHAIN: usize = 1 << 16;
-/// Most different entries kept for one place of a chain.
-const MAX_BRANCHES: usize = 8;
+/// Most different entries kept for one place of a chain: removals first, then by id, so that everybody keeps
+/// the same ones.
+const MAX_BRANCHES: usize = 16;
 /// How far ahead of all before it an entry's Lamport time may be: more than a circle ever makes, too little
 /// to exhaust the numbers.
 pub const MAX_LAMPORT_STEP: u64 = 1 << 20;
@@ -156,11 +157,11 @@ impl Chains {
         if place.iter().any(|r| r.id() == record.id()) {
             return Inserted::Known;
         }
-        if place.len() >= MAX_BRANCHES {
+        place.push(record.clone());
+        place.sort_by_key(|r| (!matches!(r.body(), Body::Removal(_)), r.id()));
+        if place.len() > MAX_BRANCHES && place.pop().is_some_and(|r| r.id() == record.id()) {
             return Inserted::Full;
         }
-        place.push(record.clone());
-        place.sort_by_key(Record::id);
         let alone = place.len() == 1 && !after;
         let next = powers.of(&record.author()).is_some_and(|power| {
             power.is_live()
@@ -181,7 +182,11 @@ impl Chains {
     pub fn forks(&self) -> impl Iterator<Item = (&Record, &Record)> {
         self.entries.values().filter_map(|chain| {
             let place = chain.values().find(|place| place.len() > 1)?;
-            Some((&place[0], &place[1]))
+            let (one, other) = (&place[0], &place[1]);
+            Some(match one.id() < other.id() {
+                true => (one, other),
+                false => (other, one),
+            })
         })
     }
 
@@ -217,6 +222,11 @@ impl Chains {
     /// Every entry.
     pub fn all(&self) -> impl Iterator<Item = &Record> {
         self.entries.values().flat_map(BTreeMap::values).flatten()
+    }
+
+    pub(super) fn holds(&self, entry: &Record) -> bool {
+        let place = self.place(&entry.author(), entry.payload().seq);
+        place.iter().any(|r| r.id() == entry.id())
     }
 
     fn place(&self, author: &PublicKey, seq: u64) -> &[Record] {

@@ -85,7 +85,7 @@ pub(super) enum Knock {
 /// Everything that is said at the door.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Knocks {
-    pledges: BTreeMap<PublicKey, Record>,
+    pledges: BTreeMap<RecordId, Record>,
     pub applicants: BTreeMap<PublicKey, Applicant>,
     /// What admissions rest on.
     pub joins: BTreeMap<RecordId, Applicant>,
@@ -107,23 +107,15 @@ impl Knocks {
 
     /// Whether it is new.
     pub fn pledge(&mut self, record: &Record) -> Result<bool, Refused> {
-        let author = record.author();
-        if self
-            .pledges
-            .get(&author)
-            .is_some_and(|p| p.id() == record.id())
-        {
+        if self.pledges.contains_key(&record.id()) {
             return Ok(false);
         }
-        if self.pledges.len() >= MAX_PLEDGES && !self.pledges.contains_key(&author) {
-            let idle = self
-                .pledges
-                .keys()
-                .find(|k| !self.applicants.contains_key(*k));
-            let idle = *idle.ok_or(Refused::DoorCrowded)?;
-            self.pledges.remove(&idle);
+        if self.pledges.len() >= MAX_PLEDGES {
+            let waits = |id: &RecordId| self.applicants.values().any(|a| a.pledge.id() == *id);
+            let idle = self.pledges.keys().find(|id| !waits(id)).copied();
+            self.pledges.remove(&idle.ok_or(Refused::DoorCrowded)?);
         }
-        self.pledges.insert(author, record.clone());
+        self.pledges.insert(record.id(), record.clone());
         Ok(true)
     }
 
@@ -148,7 +140,10 @@ impl Knocks {
                 return Err(Refused::Replayed);
             }
         }
-        let pledge = self.pledges.get(&author).filter(|p| p.id() == join.pledge);
+        let pledge = self
+            .pledges
+            .get(&join.pledge)
+            .filter(|p| p.author() == author);
         let Some(pledge) = pledge else {
             return Ok(Knock::Waiting);
         };

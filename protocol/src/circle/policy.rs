@@ -238,8 +238,6 @@ pub fn check(state: &CircleState, record: &Record) -> Result<(), Refused> {
         Body::TurnRelease(r) if r.holder != author && !state.leads(&author) => {
             Err(Refused::NotOneself)
         }
-        // Whoever leads stays a member while away: the role is bound to the charter.
-        Body::Leave(_) | Body::Erase(_) if author == state.leader() => Err(Refused::LeaderRole),
         _ => Ok(()),
     }
 }

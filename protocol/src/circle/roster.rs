@@ -362,7 +362,9 @@ impl Roster {
         if self.is_kept_out(&subject, record) {
             return Err(Refused::Removed);
         }
-        if given.left.contains_key(&admission.join) || self.members.contains_key(&subject) {
+        // Whoever leads stays a member while away: the role is bound to them.
+        let left = given.left.contains_key(&admission.join) && subject != given.powers.leader();
+        if left || self.members.contains_key(&subject) {
             return Err(Refused::Replayed);
         }
         if joined.texts() != Some(given.charter.texts) {

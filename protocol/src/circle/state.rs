@@ -1,7 +1,7 @@
 //! The state of a circle as a fold over verified records: the same for everybody who holds the same records,
 //! in whatever order they came.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sha2::{Digest, Sha256};
 
@@ -98,6 +98,8 @@ pub struct CircleState {
     left: BTreeMap<RecordId, Record>,
     /// Entries whose author has no authority yet.
     waiting: VecDeque<Record>,
+    /// Requests to cease that were acknowledged.
+    ceased: BTreeSet<RecordId>,
     floor: Floor,
     /// Highest Lamport time seen in any record.
     clock: u64,
@@ -123,6 +125,7 @@ impl CircleState {
             knocks: Knocks::default(),
             left: BTreeMap::new(),
             waiting: VecDeque::new(),
+            ceased: BTreeSet::new(),
             floor: Floor::default(),
             clock: 0,
             unsaved: Vec::new(),
@@ -135,27 +138,28 @@ impl CircleState {
         stored: impl IntoIterator<Item = &'a Record>,
     ) -> Option<Self> {
         let mut state = Self::new(founding)?;
-        let mut entries = Vec::new();
-        let mut leaves = Vec::new();
-        for record in stored {
-            match record.body().kind() {
-                Kind::Charter => {}
-                kind if kind.is_chained() => entries.push(record.clone()),
-                Kind::Leave | Kind::Erase => leaves.push(record),
-                // Whatever the rules refuse has no effect now, as it had none then.
-                _ => drop(state.apply(record)),
-            }
-        }
+        let (entries, beside): (Vec<_>, Vec<_>) = stored
+            .into_iter()
+            .filter(|r| r.body().kind() != Kind::Charter)
+            .partition(|r| r.body().kind().is_chained());
         for entry in &entries {
             state.name_join(entry);
         }
-        for leave in leaves {
-            let _ = state.apply_leave(leave);
-        }
-        state.waiting.extend(entries);
+        // Whatever the rules refuse has no effect now, as it had none then. First what others rest on; who
+        // may leave depends on who leads.
+        state.apply_all(&beside, &[Kind::Pledge]);
+        state.apply_all(&beside, &[Kind::Join]);
+        state.waiting.extend(entries.into_iter().cloned());
         state.refold();
+        state.apply_all(&beside, &[Kind::Leave, Kind::Erase]);
         state.unsaved.clear();
         Some(state)
+    }
+
+    fn apply_all(&mut self, records: &[&Record], kinds: &[Kind]) {
+        for record in records.iter().filter(|r| kinds.contains(&r.body().kind())) {
+            let _ = self.apply(record);
+        }
     }
 
     /// SHA-256 of the charter's envelope.
@@ -254,7 +258,8 @@ impl CircleState {
     }
     /// The latest request to cease that concerns somebody, and is not acknowledged.
     pub fn cease_of(&self, key: &PublicKey) -> Option<RecordId> {
-        self.roster.ceases.get(key).copied()
+        let asked = self.roster.ceases.get(key).copied();
+        asked.filter(|request| !self.ceased.contains(request))
     }
     /// Raised hands, next first.
     pub fn queue(&self) -> impl Iterator<Item = PublicKey> {
@@ -316,6 +321,10 @@ impl CircleState {
     /// How far each chain is held without a gap.
     pub fn heads(&self) -> Vec<Head> {
         self.chains.heads()
+    }
+    /// Whether this chain entry has arrived, whatever became of it.
+    pub fn holds(&self, entry: &Record) -> bool {
+        self.chains.holds(entry)
     }
     /// Whether this join record was taken back.
     pub fn has_left(&self, join: &RecordId) -> bool {
@@ -415,8 +424,8 @@ impl CircleState {
                 false => Vec::new(),
             },
             Body::CeaseAcknowledgement(ack) => {
-                let asked = self.roster.ceases.get(&author) == Some(&ack.request);
-                match asked && self.roster.ceases.remove(&author).is_some() {
+                let asked = self.cease_of(&author) == Some(ack.request);
+                match asked && self.ceased.insert(ack.request) {
                     true => vec![Change::Ceased(author)],
                     false => Vec::new(),
                 }
@@ -533,7 +542,7 @@ impl CircleState {
 
     /// Everything anew; what is different afterwards.
     fn refold(&mut self) -> Vec<Change> {
-        let before = self.clone_effects();
+        let before = (self.powers.clone(), self.roster.clone());
         loop {
             let (powers, standing) = self.chains.standing(&self.charter);
             let given = Given {
@@ -542,12 +551,7 @@ impl CircleState {
                 joins: &self.knocks.joins,
                 left: &self.left,
             };
-            let mut roster = Roster::fold(&given, &standing);
-            // Acknowledgements stand outside the chains.
-            roster.ceases.retain(|key, cease| {
-                before.1.ceases.get(key) == Some(cease) || !before.2.contains(cease)
-            });
-            self.roster = roster;
+            self.roster = Roster::fold(&given, &standing);
             self.powers = powers;
             // Entries that waited for their author's authority may have it now.
             let mut added = false;
@@ -572,19 +576,6 @@ impl CircleState {
         let changes = self.compare(&before.0, &before.1);
         self.tidy(&changes);
         changes
-    }
-
-    /// Powers, effects and known requests to cease, as they are now.
-    fn clone_effects(&self) -> (Powers, Roster, Vec<RecordId>) {
-        let asked = self
-            .chains
-            .all()
-            .filter(|r| matches!(r.body(), Body::CeaseRequest(_)));
-        (
-            self.powers.clone(),
-            self.roster.clone(),
-            asked.map(Record::id).collect(),
-        )
     }
 
     /// What differs from before.
@@ -730,7 +721,7 @@ impl CircleState {
         }
         if self.roster.is_waiting {
             changes.extend(self.refold());
-        } else if self.roster.depart(&author, join) {
+        } else if author != self.leader() && self.roster.depart(&author, join) {
             changes.push(Change::Left(author));
             self.tidy(&changes);
         }

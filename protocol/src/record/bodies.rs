@@ -138,6 +138,32 @@ pub struct Charter {
     /// Makes two otherwise equal charters differ.
     #[n(13)]
     pub nonce: Nonce,
+    /// What an open door asks for; absent for other doors.
+    #[n(14)]
+    pub puzzle: Option<PuzzleCost>,
+    /// When the circle meets, in the founder's words ("Tuesdays, 19:00 UTC").
+    #[n(15)]
+    pub schedule: Option<String>,
+}
+
+/// How hard the open door's puzzle is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PuzzleCost {
+    /// Memory of one try, in KiB, 8–262,144.
+    #[n(0)]
+    pub memory_kib: u32,
+    /// How many zero bits the result begins with: doubles the tries with each, at most 20.
+    #[n(1)]
+    pub zero_bits: u8,
+}
+
+impl PuzzleCost {
+    /// About ten seconds on a laptop: 128 tries of 64 MiB.
+    pub const USUAL: Self = Self {
+        memory_kib: 64 * 1024,
+        zero_bits: 7,
+    };
 }
 
 /// "I have read this and agree": exportable, and verifiable by anyone offline.
@@ -647,6 +673,12 @@ pub(super) fn validate(body: &super::Body) -> Result<(), RecordError> {
             plain_text("topic", &c.topic)?;
             plain_text("title", &c.title)?;
             plain_text("language", &c.language)?;
+            if let Some(schedule) = &c.schedule {
+                plain_text("schedule", schedule)?;
+            }
+            let open = c.admission == AdmissionMode::Open;
+            let bounded = |p: PuzzleCost| (8..=1 << 18).contains(&p.memory_kib) && p.zero_bits <= 20;
+            require("puzzle", c.puzzle.is_some() == open && c.puzzle.is_none_or(bounded))?;
             require("max_members", (2..=MAX_MEMBERS).contains(&c.max_members))?;
             require(
                 "turn_seconds",

@@ -5,9 +5,11 @@ use std::time::Duration;
 use minicbor::bytes::ByteVec;
 use rand_core::Rng;
 
-use crate::circle::{Applied, CircleState, Refused};
-use crate::id::{Nonce, PublicKey};
-use crate::record::{Body, Join, Pledge, Record, SealedTo};
+use crate::circle::{Applicant, Applied, CircleState, Refused};
+use crate::id::{Nonce, PublicKey, RecordId};
+use crate::invite::{MAX_TOKEN_MINUTES, Token};
+use crate::puzzle::Puzzle;
+use crate::record::{AdmissionMode, Body, Join, Pledge, Record, SealedTo};
 use crate::seal::{open_sealed, seal_to};
 
 use super::message::{DoorMessage, envelopes};
@@ -68,7 +70,7 @@ impl Session {
     }
 
     pub(super) fn knock_again(&mut self, now: Now) {
-        if matches!(self.stage, Stage::Knocking | Stage::Inside) && !self.knock.is_empty() {
+        if matches!(self.stage, Stage::Knocking | Stage::Inside) && self.knock.len() == 2 {
             if self.stage == Stage::Knocking || self.is_out_of_touch(now) {
                 let records = envelopes(&self.knock);
                 self.say_at_door(&DoorMessage::Knock(records));
@@ -109,21 +111,67 @@ impl Session {
             // Nobody signs what this program could not show them.
             return Err(SessionError::Refused(Refused::OtherTexts));
         }
-        let founding = state.founding().clone();
+        let cost = state.charter().puzzle;
+        let invited = state.charter().admission == AdmissionMode::Invite;
+        if invited && self.token.is_none() {
+            return Err(SessionError::Refused(Refused::NeedsInvite));
+        }
         let pledge = self.sign_own(now, LASTING_MINUTES, Pledge { texts, accepted })?;
+        let puzzle = cost.map(|cost| Puzzle {
+            cost,
+            circle: self.circle,
+            author: pledge.author(),
+            pledge: pledge.id(),
+        });
+        self.knock = vec![pledge];
+        self.stage = Stage::Knocking;
+        match puzzle {
+            Some(puzzle) => {
+                self.solving = Some(name);
+                self.outputs.push_back(Output::SolvePuzzle(puzzle));
+                Ok(())
+            }
+            None => self.sign_join(now, name, None),
+        }
+    }
+
+    pub(super) fn handle_solved(&mut self, now: Now, answer: u64) -> Result<(), SessionError> {
+        match self.solving.take() {
+            Some(name) => self.sign_join(now, name, Some(answer)),
+            None => Ok(()),
+        }
+    }
+
+    fn sign_join(
+        &mut self,
+        now: Now,
+        name: String,
+        puzzle: Option<u64>,
+    ) -> Result<(), SessionError> {
+        let pledge = self.pledge().cloned().ok_or(SessionError::NotNow)?;
+        let founding = self.state.as_ref().map(|s| s.founding().clone());
         let join = Join {
             name,
             sealing_key: self.me.sealing_key(),
             pledge: pledge.id(),
-            invite: None,
-            puzzle: None,
+            invite: self
+                .token
+                .as_ref()
+                .map(|t| t.proof(&self.circle, &pledge.author())),
+            puzzle,
         };
-        let join = self.sign_own(now, LASTING_MINUTES, join)?;
+        let join = match self.sign_own(now, LASTING_MINUTES, join) {
+            Ok(join) => join,
+            Err(error) => {
+                self.knock.clear();
+                self.stage = Stage::AtDoor;
+                return Err(error);
+            }
+        };
         self.knock = vec![pledge.clone(), join.clone()];
-        self.stage = Stage::Knocking;
         let mut records = vec![pledge, join];
         if !self.is_stored {
-            records.insert(0, founding);
+            records.splice(0..0, founding);
             self.is_stored = true;
         }
         self.persist(records, Vec::new());
@@ -359,6 +407,16 @@ impl Session {
         .concat()
     }
 
+    /// A token for one person, whom one answers for: void when one is removed.
+    ///
+    /// # Errors
+    /// [`SessionError::NotNow`] outside the circle.
+    pub fn sponsor(&mut self, now: Now, minutes: u64) -> Result<Token, SessionError> {
+        self.inside()?;
+        let until = now.minute + minutes.clamp(1, MAX_TOKEN_MINUTES);
+        Ok(Token::issue(&self.me, &self.circle, until, &mut self.rng))
+    }
+
     pub(super) fn say_at_door(&mut self, message: &DoorMessage) {
         let output = self.seal_for_door(message);
         self.outputs.extend(output);
@@ -369,4 +427,18 @@ impl Session {
         let topic = self.door.topic;
         Some(Output::Publish { topic, payload })
     }
+}
+
+/// What an applicant says solves the open door's puzzle.
+pub(super) fn answer_of(
+    state: &CircleState,
+    applicant: &Applicant,
+) -> Option<(RecordId, Puzzle, u64)> {
+    let puzzle = Puzzle {
+        cost: state.charter().puzzle?,
+        circle: state.id(),
+        author: applicant.join.author(),
+        pledge: applicant.pledge.id(),
+    };
+    Some((applicant.join.id(), puzzle, applicant.puzzle()?))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::id::{CircleId, PublicKey, RecordId};
+use crate::id::{CircleId, PublicKey};
 use crate::identity::Secret;
 use crate::record::{Body, Epoch, Record, RouteKind};
 use crate::seal::open_sealed;
@@ -17,7 +17,7 @@ const OVERLAP: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct Keys {
     number: u32,
-    record: RecordId,
+    record: Record,
     channel: Channel,
     route: RouteKey,
 }
@@ -32,9 +32,6 @@ pub(super) struct Epochs {
 impl Epochs {
     pub fn current(&self) -> Option<&Channel> {
         self.current.as_ref().map(|k| &k.channel)
-    }
-    pub fn number(&self) -> u32 {
-        self.current.as_ref().map_or(0, |k| k.number)
     }
     pub fn channel(&self, topic: &Topic) -> Option<&Channel> {
         self.both().map(|k| &k.channel).find(|c| c.topic == *topic)
@@ -82,20 +79,17 @@ impl Session {
         let Some(secret) = self.open_epoch(epoch) else {
             return false;
         };
-        let current = self.epochs.current.as_ref();
-        // Of two with the same number, the state says which it is.
-        let chosen =
-            self.state.as_ref().and_then(|s| s.epoch()).map(Record::id) == Some(record.id());
-        let stays = |k: &Keys| {
-            epoch.number < k.number
-                || epoch.number == k.number && (k.record == record.id() || !chosen)
-        };
-        if current.is_some_and(stays) {
+        if self
+            .epochs
+            .current
+            .as_ref()
+            .is_some_and(|k| self.stays_in(k, epoch, record))
+        {
             return true;
         }
         let keys = Keys {
             number: epoch.number,
-            record: record.id(),
+            record: record.clone(),
             channel: Channel::epoch(&secret, &self.circle),
             route: *secret
                 .derive(self.circle.as_bytes(), "undertone/1/route")
@@ -119,6 +113,22 @@ impl Session {
         }
         self.say_hello_soon(now);
         true
+    }
+
+    /// Whether another epoch changes nothing: it is the same or an earlier one, or one of two with the same
+    /// number, and the state says the other. An epoch that turned out to be void is left for any.
+    fn stays_in(&self, keys: &Keys, epoch: &Epoch, record: &Record) -> bool {
+        let Some(state) = &self.state else {
+            return epoch.number <= keys.number;
+        };
+        let chosen = state.epoch().map(Record::id);
+        let is_void = chosen != Some(keys.record.id()) && state.holds(&keys.record);
+        match keys.record.id() == record.id() {
+            true => true,
+            false if is_void => epoch.number < state.epoch_number(),
+            false if epoch.number == keys.number => chosen != Some(record.id()),
+            false => epoch.number < keys.number,
+        }
     }
 
     fn open_epoch(&self, epoch: &Epoch) -> Option<Secret> {

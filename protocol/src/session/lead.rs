@@ -5,8 +5,8 @@ use crate::id::{CircleId, Nonce, PublicKey};
 use crate::identity::{Draft, GroupKey, Secret};
 use crate::record::{
     Admission, AdmissionMode, Body, CeaseRequest, Charter, Close, Cut, Delegation, Door, Epoch,
-    FloorMode, Freeze, Join, Mode, Mute, Pledge, Record, Refusal, Reinstatement, Removal,
-    Revocation, Role, RouteKind, SealedTo, TurnExtend, TurnGrant, TurnRelease,
+    FloorMode, Freeze, Join, Mode, Mute, Pledge, PuzzleCost, Record, Refusal, Reinstatement,
+    Removal, Revocation, Role, RouteKind, SealedTo, TurnExtend, TurnGrant, TurnRelease,
 };
 use crate::seal::seal_to;
 use crate::texts;
@@ -14,12 +14,18 @@ use crate::texts;
 use super::epoch::epoch_info;
 use super::message::{CircleMessage, DoorMessage, envelopes};
 use super::timer::Timer;
-use super::{Act, LASTING_MINUTES, LIVE_MINUTES, Now, Session, SessionConfig, SessionError, Stage};
+use super::{
+    Act, LASTING_MINUTES, LIVE_MINUTES, Now, Output, Session, SessionConfig, SessionError, Stage,
+};
 
 /// How long members have to arrive in a new epoch before its key is sent to them at the door.
 pub(super) const FIRST_PUSH: std::time::Duration = std::time::Duration::from_secs(1);
 /// How long until the key may be renewed again without a decision.
 const RENEW_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+/// For how long whoever came through an open door listens, in minutes.
+const FIRST_SESSION_MINUTES: u64 = 120;
+/// Most answers to puzzles that are checked in one run.
+const MAX_CHECKED: usize = 1_024;
 /// How often it is.
 const MAX_PUSHES: u32 = 5;
 
@@ -40,6 +46,10 @@ pub struct Founding {
     pub turn_seconds: u16,
     /// How turns are given.
     pub floor: FloorMode,
+    /// What an open door asks for.
+    pub puzzle: PuzzleCost,
+    /// When the circle meets, in words.
+    pub schedule: Option<String>,
     /// Whether a listener may attend.
     pub listener_welcome: bool,
     /// How the traffic travels.
@@ -78,6 +88,8 @@ impl Founding {
             listener_welcome: self.listener_welcome,
             route: self.route,
             nonce: self.nonce,
+            puzzle: (self.admission == AdmissionMode::Open).then_some(self.puzzle),
+            schedule: self.schedule.clone(),
         };
         Ok(group_key.sign(Draft {
             circle: CircleId::UNBORN,
@@ -254,17 +266,48 @@ impl Session {
         let Ok(state) = self.inside() else {
             return;
         };
-        // An invite door opens by a token, an open one by its puzzle: the state has checked them.
-        let let_in = self.auto_admit || state.charter().admission != AdmissionMode::Approval;
-        let role = match state.charter().admission {
+        // An invite door opens by a token, which the state has checked; an open one by its puzzle.
+        let admission = state.charter().admission;
+        let let_in = self.auto_admit || admission != AdmissionMode::Approval;
+        let role = match admission {
             AdmissionMode::Open => Role::Newcomer,
             _ => Role::Participant,
         };
         let room = usize::from(state.charter().max_members).saturating_sub(state.members().count());
-        let waiting: Vec<_> = state.applicants().map(|(key, _)| *key).take(room).collect();
+        let mut waiting = Vec::new();
+        let mut unchecked = Vec::new();
+        for (key, applicant) in state.applicants() {
+            match self.checked.get(&applicant.join.id()) {
+                _ if admission != AdmissionMode::Open => waiting.push(*key),
+                Some(true) => waiting.push(*key),
+                Some(false) => {}
+                None => unchecked.extend(super::door::answer_of(state, applicant)),
+            }
+        }
+        waiting.truncate(room);
+        let grown: Vec<_> = state
+            .members()
+            .filter(|(_, m)| m.role == Role::Newcomer)
+            .filter(|(_, m)| m.admitted + FIRST_SESSION_MINUTES <= now.minute)
+            .map(|(key, _)| *key)
+            .collect();
         let next = state.queue().next();
         let idle = state.turn().is_none() && !state.is_frozen();
         let grants = state.floor_mode() == FloorMode::Active && self.auto_turns;
+        for (join, puzzle, answer) in unchecked {
+            if self.checked.len() < MAX_CHECKED {
+                self.checked.insert(join, false);
+                self.outputs.push_back(Output::CheckPuzzle {
+                    join,
+                    puzzle,
+                    answer,
+                });
+            }
+        }
+        for subject in grown {
+            let role = Role::Participant;
+            let _ = self.decide(now, [Delegation { subject, role }.into()]);
+        }
         if let_in {
             for subject in waiting {
                 // Refused by the rules (removed, no token): they stay outside.

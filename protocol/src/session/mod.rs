@@ -26,6 +26,8 @@ use rand_core::SeedableRng;
 use crate::circle::{Applied, Change, CircleState, Refused, Turn};
 use crate::id::{CircleId, PublicKey, RecordId, TransportId};
 use crate::identity::{Draft, GroupKey, Pseudonym, Secret};
+use crate::invite::Token;
+use crate::puzzle::Puzzle;
 use crate::record::{Body, FloorMode, Gratitude, Kind, Record, RecordError, Role, RouteKind};
 use crate::voice::{OPUS_BYTES, VoiceError};
 
@@ -80,6 +82,15 @@ pub enum Input<'a> {
     Listener(Topic),
     /// What was handed out for storing under this ticket is on disk.
     Persisted(u64),
+    /// The puzzle of [`Output::SolvePuzzle`] is solved.
+    PuzzleSolved(u64),
+    /// Whether the answer of [`Output::CheckPuzzle`] is one.
+    PuzzleChecked {
+        /// As named there.
+        join: RecordId,
+        /// It is.
+        fits: bool,
+    },
     /// Where others can reach one (direct circles).
     Addresses(Vec<String>),
     /// The person acts.
@@ -208,6 +219,17 @@ pub enum Output {
         ticket: u64,
         /// In this order, after what was stored before.
         records: Vec<Record>,
+    },
+    /// Find an answer, somewhere where ten seconds of work disturb nothing.
+    SolvePuzzle(Puzzle),
+    /// Check an answer, somewhere where a tenth of a second disturbs nothing.
+    CheckPuzzle {
+        /// To be named in [`Input::PuzzleChecked`].
+        join: RecordId,
+        /// The puzzle.
+        puzzle: Puzzle,
+        /// What is said to solve it.
+        answer: u64,
     },
     /// Something to tell.
     Event(Event),
@@ -340,6 +362,8 @@ pub struct SessionConfig {
     pub route: RouteKind,
     /// The group key, for its holder.
     pub group_key: Option<GroupKey>,
+    /// What opens an invite door, from the invite.
+    pub token: Option<Token>,
     /// Own records are numbered from here; higher than in any run before.
     pub first_seq: u64,
     /// Seeds every random choice.
@@ -358,6 +382,11 @@ pub struct Session {
     state: Option<CircleState>,
     door: Channel,
     door_replies: BTreeMap<DoorReply, Duration>,
+    token: Option<Token>,
+    /// The pseudonym one will knock with when the open door's puzzle is solved.
+    solving: Option<String>,
+    /// Answers to puzzles, by join record: whether they fit; not yet, while they are checked.
+    checked: BTreeMap<RecordId, bool>,
     /// What one knocks with: pledge and join, once signed.
     knock: Vec<Record>,
     epochs: epoch::Epochs,
@@ -411,6 +440,9 @@ impl Session {
             state: None,
             door,
             door_replies: BTreeMap::new(),
+            token: config.token,
+            solving: None,
+            checked: BTreeMap::new(),
             knock: Vec::new(),
             epochs: epoch::Epochs::default(),
             presence: presence::PresenceTable::default(),
@@ -579,6 +611,10 @@ impl Session {
             Input::Addresses(addresses) => {
                 self.addresses = addresses;
                 self.say_hello_soon(now);
+            }
+            Input::PuzzleSolved(answer) => self.handle_solved(now, answer)?,
+            Input::PuzzleChecked { join, fits } => {
+                self.checked.insert(join, fits);
             }
             Input::Act(act) => self.handle_act(now, act)?,
         }

@@ -1,0 +1,469 @@
+//! The circle's rules on a virtual clock: doors, roles, turns, and what those who lead can do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+
+use undertone_protocol::circle::Role;
+use undertone_protocol::record::{AdmissionMode, FloorMode, Gratitude, RouteKind};
+use undertone_protocol::session::{Act, End, Event, Stage};
+use undertone_simulation::network::Network;
+use undertone_simulation::world::{NodeIndex, Seen, World};
+
+fn seconds(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+/// A leader and `others`, settled.
+fn circle(seed: u64, others: u8) -> World {
+    let mut world = World::new(seed, Network::LOCAL, RouteKind::Direct, others + 3).unwrap();
+    for _ in 0..others {
+        world.join().unwrap();
+    }
+    world.run_for(seconds(7));
+    world
+}
+
+fn behind(seed: u64, door: AdmissionMode) -> World {
+    World::with_admission(seed, Network::LOCAL, RouteKind::Direct, 8, door).unwrap()
+}
+
+fn stage(world: &World, node: NodeIndex) -> Stage {
+    world.node(node).session().unwrap().stage().clone()
+}
+
+fn role(world: &World, seen_by: NodeIndex, node: NodeIndex) -> Option<Role> {
+    let state = world.node(seen_by).session().unwrap().state().unwrap();
+    state.member(&world.node(node).key()).map(|m| m.role)
+}
+
+fn agree(world: &World, nodes: &[NodeIndex]) {
+    let digests: Vec<_> = nodes
+        .iter()
+        .map(|n| world.node(*n).session().unwrap().state().unwrap().digest())
+        .collect();
+    assert!(digests.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+/// Whether `listener` hears `speaker` in the next two seconds.
+fn hears(world: &mut World, listener: NodeIndex, speaker: NodeIndex) -> bool {
+    world.run_for(seconds(1));
+    let from = world.now().at;
+    world.run_for(seconds(2));
+    let speaker = world.node(speaker).key();
+    world
+        .node(listener)
+        .last_heard(&speaker)
+        .is_some_and(|at| at > from)
+}
+
+fn told(world: &World, node: NodeIndex, event: &Event) -> bool {
+    world
+        .node(node)
+        .seen
+        .iter()
+        .any(|(_, s)| *s == Seen::Event(event.clone()))
+}
+
+fn remove(world: &mut World, by: NodeIndex, whom: NodeIndex) {
+    let act = Act::Remove {
+        member: world.node(whom).key(),
+        clause: "2".into(),
+        minutes: None,
+    };
+    world.act(by, act).unwrap();
+}
+
+fn co_leader(world: &mut World, node: NodeIndex) {
+    let key = world.node(node).key();
+    world.act(0, Act::SetRole(key, Role::CoLeader)).unwrap();
+    world.run_for(seconds(1));
+}
+
+#[test]
+fn an_invite_is_good_for_one_person_once() {
+    let mut world = behind(1, AdmissionMode::Invite);
+    let token = world.sponsor(0, 60).unwrap();
+    let uninvited = world.arrive().unwrap();
+    world.run_for(seconds(2));
+    assert!(world.sign(uninvited).is_err(), "no token, no knock");
+
+    let invited = world.arrive_with(token.clone()).unwrap();
+    world.run_for(seconds(2));
+    world.sign(invited).unwrap();
+    world.run_for(seconds(4));
+    assert_eq!(stage(&world, invited), Stage::Inside);
+
+    let second = world.arrive_with(token).unwrap();
+    world.run_for(seconds(2));
+    world.sign(second).unwrap();
+    world.run_for(seconds(4));
+    assert_eq!(stage(&world, second), Stage::Knocking);
+
+    // A member sponsors too; when they are removed, what they passed on is void.
+    let third = world.sponsor(invited, 60).unwrap();
+    let fourth = world.sponsor(invited, 60).unwrap();
+    let friend = world.arrive_with(third).unwrap();
+    world.run_for(seconds(2));
+    world.sign(friend).unwrap();
+    world.run_for(seconds(4));
+    assert_eq!(stage(&world, friend), Stage::Inside);
+    remove(&mut world, 0, invited);
+    world.run_for(seconds(2));
+    let late = world.arrive_with(fourth).unwrap();
+    world.run_for(seconds(2));
+    world.sign(late).unwrap();
+    world.run_for(seconds(4));
+    assert_eq!(stage(&world, late), Stage::Knocking);
+    assert_eq!(
+        stage(&world, friend),
+        Stage::Inside,
+        "whoever is in stays in"
+    );
+    agree(&world, &[0, friend]);
+}
+
+#[test]
+fn an_expired_invite_opens_nothing() {
+    let mut world = behind(2, AdmissionMode::Invite);
+    let token = world.sponsor(0, 1).unwrap();
+    world.run_for(seconds(300));
+    let late = world.arrive_with(token).unwrap();
+    world.run_for(seconds(2));
+    world.sign(late).unwrap();
+    world.run_for(seconds(4));
+    assert_eq!(stage(&world, late), Stage::Knocking);
+}
+
+#[test]
+fn an_open_door_asks_for_work_and_lets_newcomers_listen_first() {
+    let mut world = behind(3, AdmissionMode::Open);
+    let newcomer = world.arrive().unwrap();
+    world.run_for(seconds(2));
+    world.sign(newcomer).unwrap();
+    world.run_for(seconds(5));
+    assert_eq!(
+        stage(&world, newcomer),
+        Stage::Knocking,
+        "the puzzle takes its time"
+    );
+    world.run_for(seconds(10));
+    assert_eq!(stage(&world, newcomer), Stage::Inside);
+    assert_eq!(role(&world, 0, newcomer), Some(Role::Newcomer));
+    assert!(world.act(newcomer, Act::RaiseHand).is_err());
+    world.run_for(seconds(125 * 60));
+    assert_eq!(role(&world, newcomer, newcomer), Some(Role::Participant));
+    world.act(newcomer, Act::RaiseHand).unwrap();
+}
+
+#[test]
+fn a_closed_door_lets_nobody_knock_and_an_open_one_does_again() {
+    let mut world = circle(4, 1);
+    world.act(0, Act::SetDoor(false)).unwrap();
+    let late = world.arrive().unwrap();
+    world.run_for(seconds(2));
+    world.sign(late).unwrap();
+    world.run_for(seconds(4));
+    assert_eq!(stage(&world, late), Stage::Knocking);
+    world.act(0, Act::SetDoor(true)).unwrap();
+    world.run_for(seconds(5));
+    assert_eq!(stage(&world, late), Stage::Inside);
+}
+
+#[test]
+fn a_co_leader_leads_while_the_leader_is_away() {
+    let mut world = circle(5, 4);
+    co_leader(&mut world, 1);
+    assert_eq!(role(&world, 3, 1), Some(Role::CoLeader));
+    world.kill(0);
+    world.run_for(seconds(3));
+    remove(&mut world, 1, 4);
+    world.run_for(seconds(3));
+    for node in [1, 2, 3] {
+        assert!(
+            told(&world, node, &Event::RemovalEnforced(world.node(4).key())),
+            "node {node}"
+        );
+    }
+    assert_eq!(
+        stage(&world, 4),
+        Stage::Out(End::Removed { clause: "2".into() })
+    );
+    let turn = world.node(2).key();
+    world.act(1, Act::GiveTurn(turn)).unwrap();
+    assert!(hears(&mut world, 3, 2));
+    // The leader comes back to the same circle, and leads on.
+    world.restart(0).unwrap();
+    world.run_for(seconds(8));
+    agree(&world, &[0, 1, 2, 3]);
+    world.act(0, Act::GiveTurn(world.node(3).key())).unwrap();
+    assert!(hears(&mut world, 1, 3));
+    assert!(!hears(&mut world, 1, 2));
+}
+
+#[test]
+fn a_revoked_co_leader_can_do_nothing_more() {
+    let mut world = circle(6, 3);
+    co_leader(&mut world, 1);
+    world
+        .act(0, Act::SetRole(world.node(1).key(), Role::Participant))
+        .unwrap();
+    world.run_for(seconds(1));
+    let whom = world.node(2).key();
+    let clause = "2".to_owned();
+    let act = Act::Remove {
+        member: whom,
+        clause,
+        minutes: None,
+    };
+    assert!(world.act(1, act).is_err());
+    assert_eq!(role(&world, 2, 1), Some(Role::Participant));
+    agree(&world, &[0, 1, 2, 3]);
+}
+
+#[test]
+fn two_co_leaders_who_remove_each_other_are_both_removed() {
+    let mut world = circle(7, 4);
+    co_leader(&mut world, 1);
+    co_leader(&mut world, 2);
+    // At once: neither knows what the other does.
+    let (one, other) = (world.node(1).key(), world.node(2).key());
+    remove(&mut world, 1, 2);
+    let clause = "2".to_owned();
+    let _ = world.act(
+        2,
+        Act::Remove {
+            member: one,
+            clause,
+            minutes: None,
+        },
+    );
+    world.run_for(seconds(4));
+    for node in [0, 3, 4] {
+        let state = world.node(node).session().unwrap().state().unwrap();
+        assert!(
+            state.is_removed(&one) && state.is_removed(&other),
+            "node {node}"
+        );
+    }
+    agree(&world, &[0, 3, 4]);
+    // The circle goes on, and the leader can bring one of them back.
+    world.act(0, Act::Reinstate(one)).unwrap();
+    world.act(0, Act::GiveTurn(world.node(3).key())).unwrap();
+    assert!(hears(&mut world, 4, 3));
+    let state = world.node(3).session().unwrap().state().unwrap();
+    assert!(!state.is_removed(&one) && state.is_removed(&other));
+}
+
+#[test]
+fn whoever_is_reinstated_knocks_again_and_is_heard() {
+    let mut world = circle(8, 3);
+    remove(&mut world, 0, 2);
+    world.run_for(seconds(3));
+    let key = world.node(2).key();
+    world.act(0, Act::Reinstate(key)).unwrap();
+    world.run_for(seconds(2));
+    world.wipe_and_return(2).unwrap();
+    world.run_for(seconds(3));
+    world.sign(2).unwrap();
+    world.run_for(seconds(6));
+    assert_eq!(stage(&world, 2), Stage::Inside);
+    world.act(0, Act::GiveTurn(key)).unwrap();
+    assert!(hears(&mut world, 1, 2));
+    agree(&world, &[0, 1, 2, 3]);
+}
+
+#[test]
+fn a_removal_for_a_time_ends() {
+    let mut world = circle(9, 2);
+    let member = world.node(2).key();
+    let clause = "6".to_owned();
+    world
+        .act(
+            0,
+            Act::Remove {
+                member,
+                clause,
+                minutes: Some(10),
+            },
+        )
+        .unwrap();
+    world.run_for(seconds(60));
+    let try_again = |world: &mut World| {
+        world.wipe_and_return(2).unwrap();
+        world.run_for(seconds(3));
+        let _ = world.sign(2);
+        world.run_for(seconds(6));
+        stage(world, 2)
+    };
+    assert!(matches!(
+        try_again(&mut world),
+        Stage::Out(End::Removed { .. })
+    ));
+    world.run_for(seconds(11 * 60));
+    assert_eq!(try_again(&mut world), Stage::Inside);
+    agree(&world, &[0, 1, 2]);
+}
+
+#[test]
+fn a_freeze_stops_the_turn_and_everybody_but_the_leader() {
+    let mut world = circle(10, 2);
+    world.act(0, Act::GiveTurn(world.node(1).key())).unwrap();
+    assert!(hears(&mut world, 2, 1));
+    world.act(0, Act::Freeze(true)).unwrap();
+    assert!(!hears(&mut world, 2, 1));
+    assert!(hears(&mut world, 2, 0), "a leader can always be heard");
+    world.act(0, Act::Freeze(false)).unwrap();
+    world.act(0, Act::GiveTurn(world.node(1).key())).unwrap();
+    assert!(hears(&mut world, 2, 1));
+}
+
+#[test]
+fn a_mute_ends_by_itself_or_is_taken_back() {
+    let mut world = circle(11, 2);
+    let key = world.node(1).key();
+    world.act(0, Act::GiveTurn(key)).unwrap();
+    assert!(hears(&mut world, 2, 1));
+    world.act(0, Act::Mute(key, 10)).unwrap();
+    assert!(!hears(&mut world, 2, 1));
+    world.act(0, Act::Mute(key, 0)).unwrap();
+    world.act(0, Act::GiveTurn(key)).unwrap();
+    assert!(hears(&mut world, 2, 1));
+}
+
+#[test]
+fn whoever_is_asked_to_cease_says_that_they_heard_it() {
+    let mut world = circle(12, 2);
+    let key = world.node(1).key();
+    world.act(0, Act::AskToCease(key)).unwrap();
+    world.run_for(seconds(1));
+    assert!(told(&world, 1, &Event::AskedToCease));
+    world.act(1, Act::AcknowledgeCease).unwrap();
+    world.run_for(seconds(1));
+    assert!(told(&world, 0, &Event::Ceased(key)));
+    assert!(world.act(1, Act::AcknowledgeCease).is_err());
+}
+
+#[test]
+fn in_passive_mode_turns_pass_from_one_to_the_next() {
+    let mut world = circle(13, 3);
+    world.act(0, Act::SetFloorMode(FloorMode::Passive)).unwrap();
+    world.run_for(seconds(1));
+    for node in [2, 3, 1] {
+        world.act(node, Act::RaiseHand).unwrap();
+        world.run_for(seconds(1));
+    }
+    assert!(hears(&mut world, 1, 2) && !hears(&mut world, 1, 3));
+    world.act(2, Act::Pass).unwrap();
+    assert!(hears(&mut world, 1, 3) && !hears(&mut world, 1, 2));
+    // Nobody passes: after a minute the next one follows.
+    world.run_for(seconds(60));
+    assert!(hears(&mut world, 2, 1));
+    assert!(hears(&mut world, 2, 0), "a leader can always be heard");
+}
+
+#[test]
+fn without_anybody_who_leads_turns_pass_on() {
+    let mut world = circle(14, 3);
+    world.act(0, Act::GiveTurn(world.node(1).key())).unwrap();
+    world.run_for(seconds(1));
+    world.kill(0);
+    world.run_for(seconds(100));
+    world.act(2, Act::RaiseHand).unwrap();
+    world.act(3, Act::RaiseHand).unwrap();
+    let first = hears(&mut world, 1, 2);
+    let second = hears(&mut world, 1, 3);
+    assert!(first != second, "one of them at a time");
+    world.restart(0).unwrap();
+    world.run_for(seconds(65));
+    world.act(0, Act::GiveTurn(world.node(1).key())).unwrap();
+    assert!(hears(&mut world, 2, 1));
+}
+
+#[test]
+fn a_seat_is_kept_for_a_minute() {
+    let mut world = circle(15, 3);
+    world.act(0, Act::SetFloorMode(FloorMode::Passive)).unwrap();
+    world.run_for(seconds(1));
+    world.act(1, Act::RaiseHand).unwrap();
+    world.act(2, Act::RaiseHand).unwrap();
+    world.run_for(seconds(2));
+    world.kill(2);
+    world.run_for(seconds(20));
+    world.restart(2).unwrap();
+    world.run_for(seconds(5));
+    world.act(1, Act::Pass).unwrap();
+    assert!(hears(&mut world, 3, 2), "back within a minute: their turn");
+}
+
+#[test]
+fn a_turn_can_be_lengthened() {
+    let mut world = circle(16, 2);
+    world.act(0, Act::GiveTurn(world.node(1).key())).unwrap();
+    world.run_for(seconds(50));
+    world.act(0, Act::Extend(120)).unwrap();
+    world.run_for(seconds(40));
+    assert!(hears(&mut world, 2, 1));
+    world.run_for(seconds(30));
+    assert!(!hears(&mut world, 2, 1));
+}
+
+#[test]
+fn thanks_and_words_in_need_reach_whom_they_are_for() {
+    let mut world = circle(17, 3);
+    let (one, two) = (world.node(1).key(), world.node(2).key());
+    world.act(1, Act::Thank(two, Gratitude::IHearYou)).unwrap();
+    world
+        .act(0, Act::Refer(one, "Call 988, any hour.".into()))
+        .unwrap();
+    world.run_for(seconds(2));
+    let thanked = Event::Thanked {
+        from: one,
+        subject: two,
+        gratitude: Gratitude::IHearYou,
+    };
+    assert!((0..4).all(|node| told(&world, node, &thanked)));
+    let referred = Event::Referred {
+        from: world.node(0).key(),
+        words: "Call 988, any hour.".into(),
+    };
+    let told_to: Vec<_> = (0..4)
+        .filter(|node| told(&world, *node, &referred))
+        .collect();
+    assert_eq!(told_to, [1]);
+}
+
+#[test]
+fn a_closed_circle_ends_for_everybody_and_stays_closed() {
+    let mut world = circle(18, 2);
+    world.act(0, Act::Close).unwrap();
+    world.run_for(seconds(2));
+    for node in 0..3 {
+        assert_eq!(stage(&world, node), Stage::Out(End::Closed), "node {node}");
+    }
+    world.kill(1);
+    world.restart(1).unwrap();
+    assert_eq!(stage(&world, 1), Stage::Out(End::Closed));
+}
+
+#[test]
+fn notices_withheld_are_noticed_and_nobody_is_let_in_meanwhile() {
+    let mut world = circle(19, 3);
+    // A relay drops everything the leader says.
+    world.cut_off(0, true);
+    world.run_for(seconds(130));
+    let view = world.node(1).session().unwrap().view(world.now());
+    assert!(!view.moderation_verified);
+    // Somebody who restarts now is given neither the circle key nor voice keys.
+    world.kill(2);
+    world.restart(2).unwrap();
+    world.run_for(seconds(5));
+    world.act(1, Act::RaiseHand).unwrap();
+    assert!(!hears(&mut world, 2, 1));
+    world.cut_off(0, false);
+    world.run_for(seconds(40));
+    let view = world.node(1).session().unwrap().view(world.now());
+    assert!(view.moderation_verified);
+    world.act(0, Act::GiveTurn(world.node(1).key())).unwrap();
+    assert!(hears(&mut world, 2, 1));
+}
