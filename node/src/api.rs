@@ -7,7 +7,7 @@ use std::time::Duration;
 use undertone_dsp::Character;
 pub use undertone_protocol::circle::Role;
 pub use undertone_protocol::id::{CircleId, PublicKey};
-pub use undertone_protocol::record::{AdmissionMode, RouteKind};
+pub use undertone_protocol::record::{AdmissionMode, FloorMode, Gratitude, RouteKind};
 
 /// Everything a person can ask of their node.
 #[derive(Debug, Clone)]
@@ -76,7 +76,39 @@ pub enum Command {
         member: PublicKey,
         /// The mark of the clause broken.
         clause: String,
+        /// For so many minutes; for good when absent.
+        minutes: Option<u64>,
     },
+    /// Leader: take the removal of this person back. They may knock again.
+    Reinstate(PublicKey),
+    /// Leader: make this member co-leader, listener or participant.
+    SetRole(PublicKey, Role),
+    /// Leader: ask this member to cease (term 6).
+    AskToCease(PublicKey),
+    /// Say that one has heard it, and ceases.
+    AcknowledgeCease,
+    /// Leader: let nobody hear this member for so many minutes; 0 takes it back.
+    Silence(PublicKey, u64),
+    /// Leader: pause the circle, so that only those who lead are heard; or let it go on.
+    Freeze(bool),
+    /// Leader: give turns oneself, or let them pass on.
+    SetFloorMode(FloorMode),
+    /// Leader: open or close the door.
+    SetDoor(bool),
+    /// Leader: let the present turn last so many seconds in all.
+    ExtendTurn(u16),
+    /// Leader: end the circle for good.
+    CloseCircle,
+    /// Founder: take the lead with a new group key, by the recovery key that was made at founding.
+    Recover,
+    /// Thank this member.
+    Thank(PublicKey, Gratitude),
+    /// Say words in need to this member alone; nobody stores them.
+    Refer(PublicKey, String),
+    /// Leave, and ask everybody to delete what they hold of one.
+    Erase,
+    /// Make another single-use invite, for a circle that asks for one.
+    RenewInvite,
 
     /// Put the present notice away.
     DismissNotice,
@@ -97,6 +129,10 @@ pub struct CircleDraft {
     pub max_members: u8,
     /// Longest turn.
     pub turn: Duration,
+    /// How turns are given at first.
+    pub floor: FloorMode,
+    /// When the circle meets, in the founder's words.
+    pub schedule: Option<String>,
     /// Whether a listener (social worker) may attend.
     pub listener_welcome: bool,
     /// How the traffic travels.
@@ -214,6 +250,8 @@ pub struct Door {
     pub max_members: u8,
     /// Longest turn.
     pub turn: Duration,
+    /// When the circle meets, in the founder's words.
+    pub schedule: Option<String>,
     /// Whether a listener may attend.
     pub listener_welcome: bool,
     /// How the traffic travels.
@@ -257,6 +295,16 @@ pub struct Circle {
     pub moderation_verified: bool,
     /// Whether there is a connection to anybody.
     pub connected: bool,
+    /// How turns are given.
+    pub floor: FloorMode,
+    /// Whether only those who lead are heard now.
+    pub frozen: bool,
+    /// Whether anybody may come in.
+    pub door_open: bool,
+    /// Whether one is asked to cease, and has not said that one heard it.
+    pub asked_to_cease: bool,
+    /// Whether one could take the lead with a new group key.
+    pub can_recover: bool,
 }
 
 /// Whether others would hear one, and if not, why.
@@ -287,6 +335,8 @@ pub struct Member {
     pub speaking: bool,
     /// Whether they say their microphone is closed.
     pub muted: bool,
+    /// Whether somebody who leads has muted them.
+    pub silenced: bool,
     /// Whether their packets arrive.
     pub connection: Connection,
     /// How loud for me, 0.0–2.0.
@@ -349,6 +399,8 @@ pub enum LogAct {
         name: String,
         /// The mark of the clause broken.
         clause: String,
+        /// Their pseudonym key.
+        key: PublicKey,
         /// Written durably on this machine.
         durable: bool,
     },
@@ -371,6 +423,8 @@ pub enum Farewell {
         /// Whether one may knock again.
         may_knock_again: bool,
     },
+    /// The circle has ended for everybody.
+    Closed,
     /// Nobody answered behind the invite.
     NobodyThere,
 }
@@ -403,6 +457,36 @@ pub enum Event {
     TurnBegan {
         /// Whose.
         member: PublicKey,
+    },
+    /// Somebody thanked somebody.
+    Thanked {
+        /// Who.
+        from: PublicKey,
+        /// Whom.
+        subject: PublicKey,
+        /// For what.
+        gratitude: Gratitude,
+    },
+    /// Somebody said this to oneself alone. It is kept nowhere.
+    Referred {
+        /// Who.
+        from: PublicKey,
+        /// The words.
+        words: String,
+    },
+    /// One is asked to cease.
+    AskedToCease,
+    /// Somebody heard that they were asked to cease.
+    Ceased {
+        /// Who.
+        member: PublicKey,
+    },
+    /// A key with authority contradicts itself and counts no more.
+    LeaderContradicts,
+    /// Somebody else leads now.
+    Succeeded {
+        /// Who.
+        leader: PublicKey,
     },
     /// A member's sound arrives from now on as this stream of the voice's status.
     StreamOpened {

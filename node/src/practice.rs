@@ -10,7 +10,7 @@ use crate::api::{CircleDraft, Command, Consent, Place, RouteDraft, Snapshot};
 use crate::audio::MemoryHost;
 use crate::speech::CLIPS;
 use crate::{NodeConfig, NodeError, NodeHandle};
-use undertone_protocol::record::AdmissionMode;
+use undertone_protocol::record::{AdmissionMode, FloorMode};
 use undertone_protocol::texts;
 
 const LEADER: &str = "Gentle Oak";
@@ -36,9 +36,11 @@ impl Practice {
             topic: "Practice".into(),
             title: "Practice circle".into(),
             language: "en".into(),
-            admission: AdmissionMode::Invite,
+            admission: AdmissionMode::Approval,
             max_members: 8,
             turn: Duration::from_secs(60),
+            floor: FloorMode::Active,
+            schedule: None,
             listener_welcome: false,
             route: RouteDraft::Direct,
         }
@@ -215,6 +217,9 @@ impl Mind {
             self.node.send(Command::SetMuted(false));
         }
         if circle.leading {
+            if !circle.auto_admit {
+                self.node.send(Command::SetAutoAdmit(true));
+            }
             if !circle.auto_turns {
                 self.node.send(Command::SetAutoTurns(true));
             }

@@ -18,9 +18,10 @@ use std::thread::JoinHandle;
 
 use minicbor::{Decode, Encode};
 use tokio::sync::oneshot;
-use undertone_protocol::id::{CircleId, Nonce};
+use undertone_protocol::id::{CircleId, Nonce, PublicKey};
 use undertone_protocol::identity::{RootSeed, Secret};
-use undertone_protocol::record::RouteKind;
+use undertone_protocol::invite::Token;
+use undertone_protocol::record::{Body, Record, RouteKind};
 use undertone_protocol::seal;
 
 /// Requests waiting for the disk at most; more than a circle makes in a minute.
@@ -111,6 +112,9 @@ pub struct CircleFile {
     /// The recovery key's secret half, for the founder.
     #[cbor(n(8), with = "minicbor::bytes")]
     pub recovery_key: Option<[u8; 32]>,
+    /// What opens an invite door, from the invite.
+    #[n(9)]
+    pub token: Option<Token>,
 }
 
 impl std::fmt::Debug for CircleFile {
@@ -121,6 +125,7 @@ impl std::fmt::Debug for CircleFile {
 
 enum Request {
     Append(CircleId, Vec<Vec<u8>>),
+    Delete(CircleId, PublicKey),
     PutCircle(Box<CircleFile>),
     PutSettings(Settings),
     Forget(CircleId),
@@ -232,6 +237,10 @@ impl Store {
     pub fn append(&self, circle: CircleId, envelopes: Vec<Vec<u8>>) -> Pending {
         self.request(Request::Append(circle, envelopes))
     }
+    /// Deletes what somebody signed to be let in; resolved when that is on disk.
+    pub fn delete(&self, circle: CircleId, author: PublicKey) -> Pending {
+        self.request(Request::Delete(circle, author))
+    }
     /// Writes a circle's file; resolved when it is on disk.
     pub fn put_circle(&self, file: CircleFile) -> Pending {
         self.request(Request::PutCircle(Box::new(file)))
@@ -324,6 +333,7 @@ impl Rows {
     fn carry_out(&self, request: Request) -> Result<(), StoreError> {
         match request {
             Request::Append(circle, envelopes) => self.append(&circle, &envelopes)?,
+            Request::Delete(circle, author) => self.delete(&circle, &author)?,
             Request::PutCircle(file) => {
                 let sealed = self.seal(b"circle", &encode(&*file))?;
                 self.circles.insert(self.row(&file.circle), sealed)?;
@@ -341,6 +351,23 @@ impl Rows {
             }
         }
         self.database.flush()?;
+        Ok(())
+    }
+
+    fn delete(&self, circle: &CircleId, author: &PublicKey) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for row in self.records.scan_prefix(self.row(circle)) {
+            let (key, sealed) = row?;
+            let envelope = seal::open(&self.key, circle.as_bytes(), &sealed)
+                .map_err(|_| StoreError::Sealed("a circle's records"))?;
+            let theirs = Record::verify(&envelope).is_ok_and(|r| {
+                r.author() == *author && matches!(r.body(), Body::Pledge(_) | Body::Join(_))
+            });
+            if theirs {
+                batch.remove(key);
+            }
+        }
+        self.records.apply_batch(batch)?;
         Ok(())
     }
 
@@ -446,6 +473,7 @@ mod tests {
             title: "Evening circle".into(),
             seq_ceiling: 0,
             recovery_key: None,
+            token: None,
         }
     }
 

@@ -31,13 +31,24 @@ pub struct Invite {
 }
 
 /// A single-use token: a signing key of 128 bits, for which a member answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct Token {
+    #[n(0)]
     secret: Nonce,
+    #[n(1)]
     sponsor: PublicKey,
     /// Minutes since 1970 UTC until which it may be spent.
+    #[n(2)]
     pub until: u64,
+    #[n(3)]
     sponsored_by: SignatureBytes,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Token(until {})", self.until)
+    }
 }
 
 /// Longest time for which a token is good: a week.
@@ -62,6 +73,11 @@ impl Token {
             until,
             sponsored_by: sponsor.sign_bytes(&message),
         }
+    }
+
+    /// Its public half: what a join record shows, and an admission spends.
+    pub fn public(&self) -> PublicKey {
+        public_half(&signing_key(&self.secret))
     }
 
     /// Shows that `author` holds it, without showing it.
@@ -91,19 +107,6 @@ fn public_half(key: &SigningKey) -> PublicKey {
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
-struct TokenWire {
-    #[n(0)]
-    secret: Nonce,
-    #[n(1)]
-    sponsor: PublicKey,
-    #[n(2)]
-    until: u64,
-    #[n(3)]
-    sponsored_by: SignatureBytes,
-}
-
-#[derive(Encode, Decode)]
-#[cbor(map)]
 struct Wire {
     #[n(0)]
     circle: CircleId,
@@ -114,7 +117,7 @@ struct Wire {
     #[n(3)]
     addresses: Vec<String>,
     #[n(4)]
-    token: Option<TokenWire>,
+    token: Option<Token>,
 }
 
 /// Why a text is no invite.
@@ -136,12 +139,7 @@ impl Invite {
             door: *self.door.as_bytes(),
             route: self.route,
             addresses: self.addresses.clone(),
-            token: self.token.as_ref().map(|t| TokenWire {
-                secret: t.secret,
-                sponsor: t.sponsor,
-                until: t.until,
-                sponsored_by: t.sponsored_by,
-            }),
+            token: self.token.clone(),
         };
         let mut bytes = Vec::new();
         // Writing into a Vec cannot fail (its error is `Infallible`).
@@ -178,12 +176,7 @@ impl Invite {
             door: Secret::from_bytes(wire.door),
             route: wire.route,
             addresses: wire.addresses,
-            token: wire.token.map(|t| Token {
-                secret: t.secret,
-                sponsor: t.sponsor,
-                until: t.until,
-                sponsored_by: t.sponsored_by,
-            }),
+            token: wire.token,
         })
     }
 }

@@ -9,7 +9,7 @@ use rand_core::{Rng, SeedableRng};
 use undertone_protocol::id::{CircleId, Nonce, PublicKey, RecordId, TransportId};
 use undertone_protocol::identity::{GroupKey, Pseudonym, RootSeed, Secret};
 use undertone_protocol::invite::Token;
-use undertone_protocol::record::{AdmissionMode, FloorMode, PuzzleCost, RouteKind};
+use undertone_protocol::record::{AdmissionMode, Body, FloorMode, PuzzleCost, Record, RouteKind};
 use undertone_protocol::session::{
     Act, Event, Founding, Input, Now, Output, RouteKey, Session, SessionConfig, Topic,
 };
@@ -519,6 +519,12 @@ impl World {
                 self.nodes[index].stored.extend(envelopes);
                 self.deliver(index, STORE_DELAY, Delivery::Persisted(ticket));
             }
+            Output::Delete(author) => self.nodes[index].stored.retain(|bytes| {
+                let record = Record::verify(bytes);
+                !record.is_ok_and(|r| {
+                    r.author() == author && matches!(r.body(), Body::Pledge(_) | Body::Join(_))
+                })
+            }),
             Output::Event(event) => {
                 let at = self.now;
                 self.nodes[index].seen.push((at, Seen::Event(event)));

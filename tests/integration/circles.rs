@@ -125,6 +125,7 @@ fn a_leader_practises_a_removal() {
     me.node.send(Command::Remove {
         member,
         clause: "8".into(),
+        minutes: None,
     });
     me.wait(PATIENCE, "for the removal", |me| {
         let circle = me.circle().unwrap();

@@ -12,7 +12,7 @@ use undertone_node::net::SocketFactory;
 use undertone_node::relay::{Relay, RelayConfig};
 use undertone_node::speech::CLIPS;
 use undertone_protocol::id::PublicKey;
-use undertone_protocol::record::AdmissionMode;
+use undertone_protocol::record::{AdmissionMode, FloorMode};
 
 use crate::lossy::lossy_sockets;
 use crate::person::{Person, lock};
@@ -121,6 +121,7 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
     people[0].node.send(Command::Remove {
         member: keys[troll],
         clause: CLAUSE.to_owned(),
+        minutes: None,
     });
     say(&format!(
         "{} the leader removes {name}, in the middle of a word",
@@ -200,12 +201,15 @@ fn gather(
         topic: "Trying things out".into(),
         title: "Circle in a box".into(),
         language: "en".into(),
-        admission: AdmissionMode::Invite,
+        admission: AdmissionMode::Approval,
         max_members: play.members as u8,
         turn: Duration::from_secs(60),
+        floor: FloorMode::Active,
+        schedule: None,
         listener_welcome: false,
         route,
     }));
+    leader.node.send(Command::SetAutoAdmit(true));
     let mut invite = String::new();
     leader.wait(COME_IN, "for the circle to begin", |leader| {
         let reachable = |c: &undertone_node::api::Circle| c.connected || c.leading;

@@ -12,10 +12,10 @@ use libp2p::PeerId;
 use libp2p::identity::{Keypair, PublicKey as PeerKey, ed25519};
 use tokio_util::sync::CancellationToken;
 use undertone_dsp::StreamId;
-use undertone_protocol::id::{PublicKey, TransportId};
+use undertone_protocol::id::{PublicKey, RecordId, TransportId};
 use undertone_protocol::identity::{GroupKey, Secret};
-use undertone_protocol::invite::Invite;
-use undertone_protocol::record::RouteKind;
+use undertone_protocol::invite::{Invite, MAX_TOKEN_MINUTES, Token};
+use undertone_protocol::record::{AdmissionMode, RouteKind};
 use undertone_protocol::session::{
     self, Act, End, Input, Now, Output, Session, SessionConfig, SessionError,
 };
@@ -60,6 +60,7 @@ pub(super) enum Happening {
     Net(NetEvent),
     NetEnded,
     Stored(u64, Result<(), StoreError>),
+    Worked(Worked),
     Due,
 }
 
@@ -85,6 +86,16 @@ pub(super) struct Circle {
     relay_up: bool,
     next_dial: Instant,
     clock: Instant,
+    /// The single-use token in the invite one shows now, if the circle asks for one.
+    token: Option<Token>,
+    working: FuturesUnordered<futures::future::BoxFuture<'static, Worked>>,
+}
+
+/// What came of a puzzle.
+pub(super) enum Worked {
+    Solved(u64),
+    Checked(RecordId, bool),
+    Given,
 }
 
 /// The keys of a circle for one run, as its session wants them.
@@ -102,6 +113,7 @@ pub(super) fn session_config(
         group_key: file
             .group_key
             .map(|key| GroupKey::from_secret(&Secret::from_bytes(key))),
+        token: file.token.clone(),
         first_seq: Store::next_block(file, unix_seconds()),
         rng_seed: os_bytes()?,
     };
@@ -172,6 +184,8 @@ impl Circle {
             relay_up: false,
             next_dial: Instant::now(),
             clock,
+            token: None,
+            working: FuturesUnordered::new(),
         };
         circle.say_addresses();
         circle.perform(store).await;
@@ -193,6 +207,7 @@ impl Circle {
         tokio::select! {
             biased;
             Some((ticket, result)) = self.stored.next() => Happening::Stored(ticket, result),
+            Some(worked) = self.working.next() => Happening::Worked(worked),
             () = sleep => Happening::Due,
             event = self.net.events.recv() => match event {
                 Some(event) => Happening::Net(event),
@@ -214,13 +229,62 @@ impl Circle {
                 result?;
                 self.input(Input::Persisted(ticket));
             }
+            Happening::Worked(Worked::Solved(answer)) => self.input(Input::PuzzleSolved(answer)),
+            Happening::Worked(Worked::Checked(join, fits)) => {
+                self.input(Input::PuzzleChecked { join, fits });
+            }
+            Happening::Worked(Worked::Given) => {}
             Happening::Due => {
                 self.session.handle_timeout(now);
                 self.dial_first();
             }
         }
         self.perform(store).await;
+        self.keep_token();
         Ok(())
+    }
+
+    /// Takes the lead with a new group key.
+    ///
+    /// # Errors
+    /// When one is not the founder, or not inside.
+    pub async fn recover(&mut self, store: &Store) -> Result<(), NodeError> {
+        let recovery = self.file.recovery_key.ok_or(SessionError::NotLeader)?;
+        let recovery = GroupKey::from_secret(&Secret::from_bytes(recovery));
+        let new = Secret::from_bytes(os_bytes()?);
+        // On disk first: a key that leads and is lost would be worse than one that never led.
+        self.file.group_key = Some(*new.as_bytes());
+        store.put_circle(self.file.clone()).done().await?;
+        let now = self.now();
+        let key = GroupKey::from_secret(&new);
+        self.session.succeed(now, &recovery, key)?;
+        self.perform(store).await;
+        Ok(())
+    }
+
+    /// Another single-use invite.
+    ///
+    /// # Errors
+    /// Outside the circle.
+    pub fn renew_token(&mut self) -> Result<(), NodeError> {
+        let now = self.now();
+        self.token = Some(self.session.sponsor(now, MAX_TOKEN_MINUTES)?);
+        Ok(())
+    }
+
+    /// Where the circle asks for tokens, the invite one shows always holds one that is still good.
+    fn keep_token(&mut self) {
+        let minute = self.now().minute;
+        let Some(state) = self.session.state() else {
+            return;
+        };
+        let asked = state.charter().admission == AdmissionMode::Invite
+            && *self.session.stage() == session::Stage::Inside;
+        let good = |t: &Token| !state.is_spent(&t.public()) && minute < t.until;
+        if asked && !self.token.as_ref().is_some_and(good) {
+            // Not possible yet: the next time it is.
+            let _ = self.renew_token();
+        }
     }
 
     /// The person acts.
@@ -273,6 +337,7 @@ impl Circle {
                 RouteKind::Direct => own.take(4).collect(),
                 RouteKind::Relay => self.file.addresses.clone(),
             },
+            token: self.token.clone(),
         }
         .to_link()
     }
@@ -410,9 +475,35 @@ impl Circle {
                     }
                 }
                 Output::Event(event) => self.events.push_back(event),
+                Output::Delete(author) => {
+                    let pending = store.delete(self.file.circle, author);
+                    self.working.push(Box::pin(async move {
+                        if let Err(error) = pending.done().await {
+                            tracing::warn!(%error, "what somebody asked to be deleted is still there");
+                        }
+                        Worked::Given
+                    }));
+                }
+                Output::SolvePuzzle(puzzle) => {
+                    let cancel = self.cancel.clone();
+                    let solve = move || puzzle.solve(|| !cancel.is_cancelled());
+                    self.work(move || solve().map_or(Worked::Given, Worked::Solved));
+                }
+                Output::CheckPuzzle {
+                    join,
+                    puzzle,
+                    answer,
+                } => self.work(move || Worked::Checked(join, puzzle.is_answer(answer))),
                 network => self.command_network(network).await,
             }
         }
+    }
+
+    /// Does what takes long where it disturbs nothing.
+    fn work(&self, work: impl FnOnce() -> Worked + Send + 'static) {
+        let done = tokio::task::spawn_blocking(work);
+        self.working
+            .push(Box::pin(async move { done.await.unwrap_or(Worked::Given) }));
     }
 
     async fn command_network(&mut self, output: Output) {

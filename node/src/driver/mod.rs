@@ -12,10 +12,10 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use undertone_dsp::{Character, MorphSeed};
-use undertone_protocol::id::{CircleId, Nonce};
+use undertone_protocol::id::{CircleId, Nonce, PublicKey};
 use undertone_protocol::identity::{GroupKey, Secret};
 use undertone_protocol::invite::Invite;
-use undertone_protocol::record::{MAX_NAME_BYTES, RouteKind};
+use undertone_protocol::record::{MAX_NAME_BYTES, PuzzleCost, RouteKind};
 use undertone_protocol::session::{self, Act, End, Founding};
 
 use crate::api::{
@@ -201,6 +201,14 @@ impl Driver {
                 }
                 _ => Err(NodeError::NotInACircle),
             },
+            Command::Recover => match &mut self.place {
+                Where::Circle(circle) => circle.recover(&self.store).await,
+                _ => Err(NodeError::NotInACircle),
+            },
+            Command::RenewInvite => match &mut self.place {
+                Where::Circle(circle) => circle.renew_token(),
+                _ => Err(NodeError::NotInACircle),
+            },
             acting => match self.as_act(acting) {
                 Some(act) => self.act(act).await,
                 None => Err(NodeError::NotInACircle),
@@ -226,7 +234,28 @@ impl Driver {
             Command::GiveTurn(key) => Act::GiveTurn(key),
             Command::EndTurn => Act::EndTurn,
             Command::SetAutoTurns(on) => Act::AutoTurns(on),
-            Command::Remove { member, clause } => Act::Remove { member, clause },
+            Command::Remove {
+                member,
+                clause,
+                minutes,
+            } => Act::Remove {
+                member,
+                clause,
+                minutes,
+            },
+            Command::Reinstate(key) => Act::Reinstate(key),
+            Command::SetRole(key, role) => Act::SetRole(key, role),
+            Command::AskToCease(key) => Act::AskToCease(key),
+            Command::AcknowledgeCease => Act::AcknowledgeCease,
+            Command::Silence(key, minutes) => Act::Mute(key, minutes),
+            Command::Freeze(on) => Act::Freeze(on),
+            Command::SetFloorMode(mode) => Act::SetFloorMode(mode),
+            Command::SetDoor(open) => Act::SetDoor(open),
+            Command::ExtendTurn(seconds) => Act::Extend(seconds),
+            Command::CloseCircle => Act::Close,
+            Command::Thank(key, gratitude) => Act::Thank(key, gratitude),
+            Command::Refer(key, words) => Act::Refer(key, words),
+            Command::Erase => Act::Erase,
             _ => return None,
         })
     }
@@ -355,6 +384,9 @@ impl Driver {
             admission: draft.admission,
             max_members: draft.max_members,
             turn_seconds: u16::try_from(draft.turn.as_secs()).unwrap_or(u16::MAX),
+            floor: draft.floor,
+            puzzle: PuzzleCost::USUAL,
+            schedule: draft.schedule.clone(),
             listener_welcome: draft.listener_welcome,
             route,
             recovery_key: GroupKey::from_secret(&recovery).public_key(),
@@ -377,6 +409,7 @@ impl Driver {
             title: founding.title.clone(),
             seq_ceiling: 0,
             recovery_key: Some(*recovery.as_bytes()),
+            token: None,
         };
         let charter = Box::new(charter);
         self.enter(file, Beginning::Found { charter, name }, practice)
@@ -392,6 +425,7 @@ impl Driver {
                 let records = self.store.records(&file.circle)?;
                 if file.group_key.is_none() {
                     file.addresses = invite.addresses;
+                    file.token = invite.token.or(file.token);
                 }
                 let beginning = match records.is_empty() {
                     true => Beginning::Seek,
@@ -510,6 +544,12 @@ impl Driver {
         let title = snapshot::title(circle);
         let id = circle.file.circle;
         let leading = circle.file.group_key.is_some();
+        let state = circle.session.state();
+        let names: std::collections::BTreeMap<PublicKey, String> = state
+            .into_iter()
+            .flat_map(|s| s.members().map(|(key, m)| (*key, m.name.clone())))
+            .collect();
+        let name_of = |key: &PublicKey| names.get(key).cloned().unwrap_or_else(|| key.short());
         for event in events {
             match event {
                 session::Event::AtDoor => {}
@@ -525,6 +565,32 @@ impl Driver {
                     self.tell(Event::RemovalDurable { member });
                 }
                 session::Event::TurnBegan(member) => self.tell(Event::TurnBegan { member }),
+                session::Event::Thanked {
+                    from,
+                    subject,
+                    gratitude,
+                } => self.tell(Event::Thanked {
+                    from,
+                    subject,
+                    gratitude,
+                }),
+                session::Event::Referred { from, words } => {
+                    self.notice = Some(words::referred(&name_of(&from), &words));
+                    self.tell(Event::Referred { from, words });
+                }
+                session::Event::AskedToCease => {
+                    self.notice = Some(words::asked_to_cease());
+                    self.tell(Event::AskedToCease);
+                }
+                session::Event::Ceased(member) => self.tell(Event::Ceased { member }),
+                session::Event::LeaderContradicts(_) => {
+                    self.notice = Some(words::leader_contradicts());
+                    self.tell(Event::LeaderContradicts);
+                }
+                session::Event::Succeeded(leader) => {
+                    self.notice = Some(words::succeeded(&name_of(&leader)));
+                    self.tell(Event::Succeeded { leader });
+                }
                 session::Event::Ended(end) => {
                     let farewell = snapshot::farewell(&end, &title);
                     self.tell(Event::Ended(farewell.clone()));
@@ -545,12 +611,13 @@ impl Driver {
         let forget = match end {
             End::Left => practice || !leading,
             End::Refused { .. } => true,
-            End::Removed { .. } => false,
+            // Remembered, so that nobody is let back in by their own program.
+            End::Removed { .. } | End::Closed => false,
         };
         let done = match (forget, end) {
             (true, _) => self.store.forget(circle).done().await,
             // The notice was handed out for storing just before: wait until it is there.
-            (false, End::Removed { .. }) => match &mut self.place {
+            (false, End::Removed { .. } | End::Closed) => match &mut self.place {
                 Where::Circle(c) => c.wait_until_stored().await,
                 _ => Ok(()),
             },
@@ -633,6 +700,7 @@ fn new_file(invite: &Invite) -> Result<CircleFile, NodeError> {
         title: String::new(),
         seq_ceiling: 0,
         recovery_key: None,
+        token: invite.token.clone(),
     })
 }
 

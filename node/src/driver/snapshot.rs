@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use undertone_protocol::record::{Charter, RouteKind};
+use undertone_protocol::record::{Charter, FloorMode, RouteKind};
 use undertone_protocol::session::{End, MemberView, Stage, View};
 
 use super::circle::Circle;
@@ -36,6 +36,7 @@ pub(super) fn farewell(end: &End, title: &str) -> Farewell {
             title: title.to_owned(),
             clause: clause.clone(),
         },
+        End::Closed => Farewell::Closed,
         End::Refused { may_knock_again } => Farewell::Refused {
             may_knock_again: *may_knock_again,
         },
@@ -103,6 +104,7 @@ fn door(circle: &Circle, charter: &Charter) -> Door {
         admission: charter.admission,
         max_members: charter.max_members,
         turn: std::time::Duration::from_secs(charter.turn_seconds.into()),
+        schedule: charter.schedule.clone(),
         listener_welcome: charter.listener_welcome,
         route: charter.route,
         who_sees_address: who_sees_address.to_owned(),
@@ -155,6 +157,11 @@ fn inside(circle: &Circle, view: &View, door: Door, status: &VoiceStatus) -> api
         log: log(view),
         moderation_verified: view.moderation_verified,
         connected: circle.is_connected(),
+        floor: view.floor_mode.unwrap_or(FloorMode::Active),
+        frozen: view.is_frozen,
+        door_open: view.is_door_open,
+        asked_to_cease: view.asked_to_cease,
+        can_recover: circle.file.recovery_key.is_some(),
     }
 }
 
@@ -170,6 +177,7 @@ fn myself(circle: &Circle, me: &MemberView, heard: Heard, status: &VoiceStatus) 
         level_db,
         speaking: level_db > SPEAKING_DB,
         muted: circle.muted,
+        silenced: me.silenced,
         connection: match circle.is_connected() || circle.file.group_key.is_some() {
             true => Connection::Good,
             false => Connection::Away,
@@ -193,6 +201,7 @@ fn member(circle: &Circle, member: &MemberView, status: &VoiceStatus) -> Member 
         level_db,
         speaking: level_db > SPEAKING_DB,
         muted: member.muted,
+        silenced: member.silenced,
         connection: match member.present {
             false => Connection::Away,
             true if loss > UNSTEADY_LOSS => Connection::Unsteady,
@@ -212,6 +221,7 @@ fn log(view: &View) -> Vec<LogEntry> {
         act: LogAct::Removed {
             name: r.name.clone().unwrap_or_else(|| r.key.short()),
             clause: r.clause.clone(),
+            key: r.key,
             durable: r.durable,
         },
     });

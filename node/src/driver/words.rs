@@ -41,6 +41,34 @@ pub(super) fn pledge_failed(why: &str) -> Notice {
     )
 }
 
+pub(super) fn referred(from: &str, words: &str) -> Notice {
+    say(
+        format!("{from} says to you alone: {words}"),
+        "Nobody else can read this, and nobody's program keeps it. It is gone when you put it away.",
+    )
+}
+
+pub(super) fn asked_to_cease() -> Notice {
+    say(
+        "The leader asks you to stop what you are saying (term 6).",
+        "Please stop, and say that you have heard it. Nothing else follows from it.",
+    )
+}
+
+pub(super) fn leader_contradicts() -> Notice {
+    say(
+        "The leader's key has said two different things at once.",
+        "It may have been copied or stolen. Removals stand; nothing else it says counts from now on. The founder can take the lead again, or found a new circle.",
+    )
+}
+
+pub(super) fn succeeded(name: &str) -> Notice {
+    say(
+        format!("{name} leads this circle from now on, with a new key."),
+        "The change was signed by the recovery key made when the circle was founded.",
+    )
+}
+
 pub(super) fn notice(error: &NodeError) -> Notice {
     match error {
         NodeError::Invite(_) | NodeError::BadInvite => say(

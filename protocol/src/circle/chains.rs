@@ -224,6 +224,14 @@ impl Chains {
         self.entries.values().flat_map(BTreeMap::values).flatten()
     }
 
+    /// The last entry of a chain that begins with the charter.
+    pub(super) fn end_of(&self, author: &PublicKey) -> (u64, RecordId) {
+        let begins = self.founding.id();
+        let path = self.path(author, begins, None);
+        path.last()
+            .map_or((0, begins), |r| (r.payload().seq, r.id()))
+    }
+
     pub(super) fn holds(&self, entry: &Record) -> bool {
         let place = self.place(&entry.author(), entry.payload().seq);
         place.iter().any(|r| r.id() == entry.id())

@@ -189,6 +189,28 @@ impl Knocks {
         Some(self.joins.entry(*join).or_insert(applicant))
     }
 
+    /// Whether an admission rests on this join of theirs, as far as can be known: it may have been deleted.
+    pub fn may_leave(&self, author: &PublicKey, join: &RecordId) -> bool {
+        match self.joins.get(join) {
+            Some(joined) => joined.join.author() == *author,
+            None => self.awaited.contains(join),
+        }
+    }
+
+    /// Deletes what is held of somebody. Admissions that rested on it wait again, and nothing comes.
+    pub fn forget(&mut self, author: &PublicKey) {
+        let theirs = |a: &Applicant| a.join.author() == *author;
+        self.awaited.extend(
+            self.joins
+                .iter()
+                .filter(|(_, a)| theirs(a))
+                .map(|(id, _)| *id),
+        );
+        self.joins.retain(|_, a| !theirs(a));
+        self.pledges.retain(|_, p| p.author() != *author);
+        self.applicants.remove(author);
+    }
+
     /// Whether it turned somebody away.
     pub fn refuse(&mut self, refusal: &Refusal) -> bool {
         if !self.refused.contains(&refusal.join) {

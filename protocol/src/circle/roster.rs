@@ -79,7 +79,7 @@ pub(super) struct Given<'a> {
     pub powers: &'a Powers,
     pub joins: &'a BTreeMap<RecordId, Applicant>,
     /// Join records that their authors took back.
-    pub left: &'a BTreeMap<RecordId, Record>,
+    pub left: &'a BTreeMap<(PublicKey, RecordId), Record>,
 }
 
 impl Roster {
@@ -363,7 +363,8 @@ impl Roster {
             return Err(Refused::Removed);
         }
         // Whoever leads stays a member while away: the role is bound to them.
-        let left = given.left.contains_key(&admission.join) && subject != given.powers.leader();
+        let left =
+            given.left.contains_key(&(subject, admission.join)) && subject != given.powers.leader();
         if left || self.members.contains_key(&subject) {
             return Err(Refused::Replayed);
         }

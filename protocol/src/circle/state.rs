@@ -95,7 +95,7 @@ pub struct CircleState {
     roster: Roster,
     knocks: Knocks,
     /// Join records that their authors took back, by leaving or by asking for deletion.
-    left: BTreeMap<RecordId, Record>,
+    left: BTreeMap<(PublicKey, RecordId), Record>,
     /// Entries whose author has no authority yet.
     waiting: VecDeque<Record>,
     /// Requests to cease that were acknowledged.
@@ -231,6 +231,10 @@ impl CircleState {
     pub fn leader(&self) -> PublicKey {
         self.powers.leader()
     }
+    /// Position and id of the last entry of the recovery key's chain.
+    pub fn recovery_head(&self) -> (u64, RecordId) {
+        self.chains.end_of(&self.charter.recovery_key)
+    }
     /// Whether what this key decides from now on can stand.
     pub fn leads(&self, key: &PublicKey) -> bool {
         let power = self.powers.of(key).filter(|p| p.is_live());
@@ -327,8 +331,8 @@ impl CircleState {
         self.chains.holds(entry)
     }
     /// Whether this join record was taken back.
-    pub fn has_left(&self, join: &RecordId) -> bool {
-        self.left.contains_key(join)
+    pub fn has_left(&self, author: &PublicKey, join: &RecordId) -> bool {
+        self.left.contains_key(&(*author, *join))
     }
     /// Everything that somebody who has read up to `heads` may be missing, each entry preceded by what it
     /// depends on, in the order in which it was said.
@@ -656,7 +660,7 @@ impl CircleState {
     fn apply_join(&mut self, record: &Record) -> Result<Applied, Refused> {
         let author = record.author();
         // A member may have left before they came again, and word of it come later: it does not matter here.
-        let may_knock = match self.left.contains_key(&record.id()) {
+        let may_knock = match self.has_left(&author, &record.id()) {
             true => Err(Refused::Replayed),
             false => policy::check_knock(self, record),
         };
@@ -687,7 +691,7 @@ impl CircleState {
         else {
             return Ok(Applied::Known);
         };
-        let known = match self.left.get(join) {
+        let known = match self.left.get(&(author, *join)) {
             // To ask for deletion says more than to leave.
             Some(said) => {
                 said.body().kind() == record.body().kind() || record.body().kind() == Kind::Leave
@@ -702,18 +706,13 @@ impl CircleState {
             self.knocks.applicants.remove(&author);
             return Ok(Applied::Changed(vec![Change::Left(author)]));
         }
-        let own = self
-            .knocks
-            .joins
-            .get(join)
-            .is_some_and(|j| j.join.author() == author);
-        if !own {
+        if !self.knocks.may_leave(&author, join) {
             return Ok(Applied::Waiting);
         }
         if self.left.len() >= MAX_LEFT {
             return Err(Refused::OutOfOrder);
         }
-        self.left.insert(*join, record.clone());
+        self.left.insert((author, *join), record.clone());
         self.unsaved.push(record.clone());
         let mut changes = Vec::new();
         if matches!(record.body(), Body::Erase(_)) {
@@ -724,6 +723,9 @@ impl CircleState {
         } else if author != self.leader() && self.roster.depart(&author, join) {
             changes.push(Change::Left(author));
             self.tidy(&changes);
+        }
+        if matches!(record.body(), Body::Erase(_)) {
+            self.knocks.forget(&author);
         }
         Ok(match changes.is_empty() {
             true => Applied::Known,

@@ -43,7 +43,7 @@ impl Session {
                 Change::Ceased(member) => self.event(Event::Ceased(*member)),
                 Change::Forked(key) => self.expose_fork(now, key),
                 Change::Succeeded(leader) => self.event(Event::Succeeded(*leader)),
-                Change::Erased(member) => self.event(Event::EraseRequested(*member)),
+                Change::Erased(member) => self.outputs.push_back(Output::Delete(*member)),
                 Change::Admitted(_)
                 | Change::Pledged(_)
                 | Change::Knocked(_)
@@ -128,7 +128,7 @@ impl Session {
             // Somebody who comes back reads of their own leaving long ago, before being let in anew.
             let current = self.own_join();
             let left = self.state.as_ref().zip(current);
-            if left.is_some_and(|(state, join)| state.has_left(&join)) {
+            if left.is_some_and(|(state, join)| state.has_left(member, &join)) {
                 self.end(End::Left);
             }
             return;

@@ -6,7 +6,7 @@ use crate::identity::{Draft, GroupKey, Secret};
 use crate::record::{
     Admission, AdmissionMode, Body, CeaseRequest, Charter, Close, Cut, Delegation, Door, Epoch,
     FloorMode, Freeze, Join, Mode, Mute, Pledge, PuzzleCost, Record, Refusal, Reinstatement,
-    Removal, Revocation, Role, RouteKind, SealedTo, TurnExtend, TurnGrant, TurnRelease,
+    Removal, Revocation, Role, RouteKind, SealedTo, Succession, TurnExtend, TurnGrant, TurnRelease,
 };
 use crate::seal::seal_to;
 use crate::texts;
@@ -233,6 +233,52 @@ impl Session {
             _ => return Err(SessionError::NotNow),
         };
         self.decide(now, [decision])
+    }
+
+    /// Takes the lead with a new group key, by the recovery key: when the old one is lost, or was used in two
+    /// places and contradicts itself. What stands of its chain here goes on standing.
+    ///
+    /// # Errors
+    /// [`SessionError::NotLeader`] when `recovery` is not this circle's; [`SessionError::NotNow`] outside.
+    pub fn succeed(
+        &mut self,
+        now: Now,
+        recovery: &GroupKey,
+        new: GroupKey,
+    ) -> Result<(), SessionError> {
+        let state = self.inside()?;
+        if recovery.public_key() != state.charter().recovery_key {
+            return Err(SessionError::NotLeader);
+        }
+        let powers = state.powers();
+        let cut = self
+            .cut_of(&powers.leading_key())
+            .ok_or(SessionError::NotNow)?;
+        let (seq, id) = state.recovery_head();
+        let succession = Succession {
+            group_key: new.public_key(),
+            leader: self.me.public_key(),
+            cut,
+        };
+        let record = recovery.sign(Draft {
+            circle: self.circle,
+            seq: seq + 1,
+            prev: Some(id),
+            lamport: self.next_lamport(),
+            created: now.minute,
+            valid_minutes: LASTING_MINUTES,
+            body: succession.into(),
+        })?;
+        self.group_key = Some(new);
+        self.durable = 0;
+        let state = self.state.as_mut().ok_or(SessionError::NotNow)?;
+        let applied = state.apply(&record)?;
+        if let Applied::Changed(changes) = applied {
+            self.publish_when_stored(vec![record], &changes);
+            self.follow(now, &changes);
+        }
+        self.lead(now);
+        Ok(())
     }
 
     /// What still stands of a co-leader's chain.

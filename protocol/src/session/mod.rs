@@ -220,6 +220,8 @@ pub enum Output {
         /// In this order, after what was stored before.
         records: Vec<Record>,
     },
+    /// Delete the pledges and joins of this person from what is stored.
+    Delete(PublicKey),
     /// Find an answer, somewhere where ten seconds of work disturb nothing.
     SolvePuzzle(Puzzle),
     /// Check an answer, somewhere where a tenth of a second disturbs nothing.
@@ -273,8 +275,6 @@ pub enum Event {
     LeaderContradicts(PublicKey),
     /// Another pseudonym leads.
     Succeeded(PublicKey),
-    /// Somebody asked that what is held of them be deleted.
-    EraseRequested(PublicKey),
     /// It ended, and why.
     Ended(End),
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::Result;
 use undertone_node::NodeHandle;
 use undertone_node::api::{
-    Circle, Command, Consent, Door, Farewell, Heard, LogAct, Notice, Place, PublicKey, Snapshot,
+    Circle, Command, Consent, Door, Farewell, FloorMode, Gratitude, Heard, LogAct, Notice, Place,
+    PublicKey, Role, Snapshot,
 };
 use undertone_protocol::texts;
 
@@ -17,10 +18,19 @@ const HELP: &str = "\
   who             everybody here          hand            I'd like to share
   mute / unmute   your microphone         pass            not now, or: I am done
   invite          the link to this circle pledge FILE     take your signed pledge along
-  leave           leave for good          quit            stop the program, keep your seat
+  thank NAME      thank somebody          ceased          say that you heard a request to stop
+  tell NAME WORDS   to one person alone   log             what those who lead did
+  leave           leave for good          erase           leave, and ask all to delete what they hold of you
+  quit            stop the program, keep your seat
 leaders also:
   admit NAME      refuse NAME             turn NAME       end             (the present turn)
-  remove NAME CLAUSE   (a-d or 1-8)       log             what was done";
+  remove NAME CLAUSE [MINUTES]            reinstate NAME  extend SECONDS  (the present turn, in all)
+  silence NAME MINUTES  (0: no longer)    cease NAME      ask somebody to stop
+  pause / resume  only leaders are heard  door open / door closed
+  active / passive      give turns yourself, or let them pass on
+  colead NAME     listener NAME           participant NAME
+  close           end the circle for good new invite      another single-use invite
+  recover         lead with a new key, by the recovery key (founder)";
 
 /// Runs until the circle ends, or the person quits. 0 when that was wished, 1 when one was turned away.
 pub fn run(node: &NodeHandle, agree: bool) -> Result<ExitCode> {
@@ -235,17 +245,85 @@ fn obey_in_circle(node: &NodeHandle, circle: &Circle, line: &str) {
         ("admit", name) => applicant(circle, name).map(Command::Admit),
         ("refuse", name) => applicant(circle, name).map(Command::Refuse),
         ("turn", name) => member(circle, name).map(Command::GiveTurn),
-        ("remove", rest) => rest.rsplit_once(' ').and_then(|(name, clause)| {
-            let member = member(circle, name)?;
-            let clause = clause.to_owned();
-            Some(Command::Remove { member, clause })
+        ("remove", rest) => removal(circle, rest),
+        ("reinstate", name) => removed(circle, name).map(Command::Reinstate),
+        ("extend", seconds) => seconds.parse().ok().map(Command::ExtendTurn),
+        ("silence", rest) => last_word(rest).and_then(|(name, minutes)| {
+            let minutes = minutes.parse().ok()?;
+            Some(Command::Silence(member(circle, name)?, minutes))
         }),
+        ("cease", name) => member(circle, name).map(Command::AskToCease),
+        ("ceased", _) => Some(Command::AcknowledgeCease),
+        ("thank", name) => {
+            member(circle, name).map(|key| Command::Thank(key, Gratitude::ForSharing))
+        }
+        ("tell", rest) => told(circle, rest),
+        ("pause", _) => Some(Command::Freeze(true)),
+        ("resume", _) => Some(Command::Freeze(false)),
+        ("door", "open") => Some(Command::SetDoor(true)),
+        ("door", "closed") => Some(Command::SetDoor(false)),
+        ("active", _) => Some(Command::SetFloorMode(FloorMode::Active)),
+        ("passive", _) => Some(Command::SetFloorMode(FloorMode::Passive)),
+        ("colead", name) => member(circle, name).map(|k| Command::SetRole(k, Role::CoLeader)),
+        ("listener", name) => member(circle, name).map(|k| Command::SetRole(k, Role::Listener)),
+        ("participant", name) => {
+            member(circle, name).map(|k| Command::SetRole(k, Role::Participant))
+        }
+        ("erase", _) => Some(Command::Erase),
+        ("close", _) => Some(Command::CloseCircle),
+        ("new", "invite") => Some(Command::RenewInvite),
+        ("recover", _) => Some(Command::Recover),
         _ => None,
     };
     match command {
         Some(command) => node.send(command),
         None => println!("{HELP}"),
     }
+}
+
+fn last_word(text: &str) -> Option<(&str, &str)> {
+    text.trim().rsplit_once(' ')
+}
+
+/// NAME CLAUSE, or NAME CLAUSE MINUTES.
+fn removal(circle: &Circle, text: &str) -> Option<Command> {
+    let (rest, last) = last_word(text)?;
+    let timed = last_word(rest).filter(|(_, clause)| texts::clause(clause).is_some());
+    let (name, clause, minutes) = match (timed, last.parse()) {
+        (Some((name, clause)), Ok(minutes)) => (name, clause, Some(minutes)),
+        _ => (rest, last, None),
+    };
+    Some(Command::Remove {
+        member: member(circle, name)?,
+        clause: clause.to_owned(),
+        minutes,
+    })
+}
+
+/// NAME WORDS: the longest beginning that names somebody here is the name.
+fn told(circle: &Circle, text: &str) -> Option<Command> {
+    let named = |m: &&undertone_node::api::Member| {
+        let rest = text.get(m.name.len()..).unwrap_or_default();
+        let fits = text
+            .get(..m.name.len())
+            .is_some_and(|t| t.eq_ignore_ascii_case(&m.name));
+        fits && rest.starts_with(' ')
+    };
+    let longest = circle
+        .members
+        .iter()
+        .filter(named)
+        .max_by_key(|m| m.name.len())?;
+    let words = text.get(longest.name.len()..)?.trim();
+    Some(Command::Refer(longest.key, words.to_owned()))
+}
+
+fn removed(circle: &Circle, name: &str) -> Option<PublicKey> {
+    let all = circle.log.iter().filter_map(|entry| match &entry.act {
+        LogAct::Removed { name, key, .. } => Some((*key, name.as_str())),
+        LogAct::Admitted { .. } => None,
+    });
+    the_one(all.collect(), name)
 }
 
 fn member(circle: &Circle, name: &str) -> Option<PublicKey> {
@@ -326,6 +404,10 @@ fn say_farewell(farewell: &Farewell) -> ExitCode {
             println!("The leader named this clause: {clause}");
             println!("Other circles are not told of it, and you are welcome there.");
             ExitCode::from(1)
+        }
+        Farewell::Closed => {
+            println!("The leader has ended this circle for everybody. Take care.");
+            ExitCode::SUCCESS
         }
         Farewell::Refused { may_knock_again } => {
             println!("The leader did not let you in this time.");

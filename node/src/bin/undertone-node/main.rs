@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use undertone_node::NodeConfig;
-use undertone_node::api::{AdmissionMode, CircleDraft, Command, RouteDraft};
+use undertone_node::api::{AdmissionMode, CircleDraft, Command, FloorMode, RouteDraft};
 use undertone_node::audio::{AudioHost, SilentHost, SystemHost};
 
 /// Undertone without a window: take part, lead, run a relay, verify a pledge.
@@ -77,12 +77,35 @@ struct LeadArgs {
     /// Longest turn in seconds
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u16).range(1..=3600))]
     turn_seconds: u16,
+    /// Who comes in: whom the leader admits, whoever holds a single-use invite, or whoever solves a puzzle
+    #[arg(long, value_enum, default_value_t = DoorKind::Ask)]
+    door: DoorKind,
     /// Let everybody with the invite in, once they have signed the pledge
     #[arg(long)]
     admit_all: bool,
+    /// Let turns pass on by themselves, from one raised hand to the next
+    #[arg(long)]
+    passive: bool,
+    /// A listener, such as a social worker, may attend
+    #[arg(long)]
+    listener: bool,
+    /// When the circle meets, in words: "Tuesdays, 19:00 UTC"
+    #[arg(long)]
+    schedule: Option<String>,
     /// Give turns by themselves, in the order of raised hands
     #[arg(long)]
     auto_turns: bool,
+}
+
+/// How a door opens.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum DoorKind {
+    /// The leader is asked for each newcomer
+    Ask,
+    /// By single-use invites, which any member can pass on
+    Invite,
+    /// For everybody after a ten-second puzzle; newcomers listen for two hours first
+    Open,
 }
 
 #[derive(Args)]
@@ -142,18 +165,27 @@ fn lead(args: &LeadArgs) -> Result<ExitCode> {
         topic: args.topic.clone(),
         title: args.title.clone(),
         language: args.language.clone(),
-        admission: match args.admit_all {
-            true => AdmissionMode::Invite,
-            false => AdmissionMode::Approval,
+        admission: match args.door {
+            DoorKind::Ask => AdmissionMode::Approval,
+            DoorKind::Invite => AdmissionMode::Invite,
+            DoorKind::Open => AdmissionMode::Open,
         },
         max_members: args.members,
         turn: Duration::from_secs(args.turn_seconds.into()),
-        listener_welcome: false,
+        floor: match args.passive {
+            true => FloorMode::Passive,
+            false => FloorMode::Active,
+        },
+        schedule: args.schedule.clone(),
+        listener_welcome: args.listener,
         route: match &args.relay {
             Some(relay) => RouteDraft::Relay(relay.clone()),
             None => RouteDraft::Direct,
         },
     }));
+    if args.admit_all {
+        node.send(Command::SetAutoAdmit(true));
+    }
     if args.auto_turns {
         node.send(Command::SetAutoTurns(true));
     }
