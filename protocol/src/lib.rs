@@ -16,3 +16,7 @@ pub mod seal;
 pub mod session;
 pub mod texts;
 pub mod voice;
+#[cfg(feature = "attack")]
+pub mod weakness;
+#[cfg(not(feature = "attack"))]
+mod weakness;

@@ -263,12 +263,12 @@ fn limits_hold() {
 }
 
 #[test]
-fn clocks_are_tolerated_by_two_minutes() {
+fn clocks_may_be_twenty_one_minutes_apart() {
     let record = pledge();
-    for fine in [MINUTE - 2, MINUTE, MINUTE + 60, MINUTE + 62] {
+    for fine in [MINUTE - 21, MINUTE, MINUTE + 60, MINUTE + 81] {
         assert!(record.check_time(fine).is_ok(), "{fine}");
     }
-    for wrong in [MINUTE - 3, MINUTE + 63] {
+    for wrong in [MINUTE - 22, MINUTE + 82] {
         assert_eq!(
             record.check_time(wrong),
             Err(RecordError::Expired),

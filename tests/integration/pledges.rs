@@ -18,7 +18,7 @@ fn pledge(circle: u8) -> Record {
         circle: CircleId::from_bytes([circle; 32]),
         seq: 0,
         prev: None,
-        head: None,
+        lamport: 0,
         created: 29_000_000,
         valid_minutes: 1_000,
         body: Pledge {

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{PublicKey, RecordId};
 use crate::record::{Body, Charter, Cut, Head, Record, Removal, Role};
+use crate::weakness::{Weak, Weakness};
 
 /// Most entries of one chain.
 pub const MAX_CHAIN: usize = 1 << 16;
@@ -113,6 +114,7 @@ impl Powers {
 pub struct Chains {
     founding: Record,
     entries: BTreeMap<PublicKey, BTreeMap<u64, Vec<Record>>>,
+    pub(super) weak: Weak,
 }
 
 /// What became of an entry.
@@ -133,6 +135,7 @@ impl Chains {
         Self {
             founding: founding.clone(),
             entries: BTreeMap::new(),
+            weak: Weak::default(),
         }
     }
 
@@ -155,6 +158,9 @@ impl Chains {
         let after = chain.range(p.seq + 1..).next().is_some();
         let place = chain.entry(p.seq).or_default();
         if place.iter().any(|r| r.id() == record.id()) {
+            return Inserted::Known;
+        }
+        if !place.is_empty() && self.weak.lacks(Weakness::Fork) {
             return Inserted::Known;
         }
         place.push(record.clone());
@@ -386,7 +392,7 @@ impl Chains {
                             fork: None,
                         });
                     }
-                    Body::Revocation(r) => {
+                    Body::Revocation(r) if !self.weak.lacks(Weakness::Cut) => {
                         if let Some(power) = co_leader(powers, &r.subject) {
                             power.cut = earlier(power.cut, Some(r.cut));
                         }

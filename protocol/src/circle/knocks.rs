@@ -211,6 +211,11 @@ impl Knocks {
         self.applicants.remove(author);
     }
 
+    /// How many records are kept that nothing rests on.
+    pub fn pending(&self) -> usize {
+        self.pledges.len() + self.applicants.len() + self.refused.len()
+    }
+
     /// Whether it turned somebody away.
     pub fn refuse(&mut self, refusal: &Refusal) -> bool {
         if !self.refused.contains(&refusal.join) {

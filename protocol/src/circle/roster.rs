@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::id::{PublicKey, RecordId, SealingKey};
 use crate::record::{AdmissionMode, Body, Charter, FloorMode, Record, Role};
 
+use crate::weakness::{Weak, Weakness};
+
 use super::chains::{Powers, Rank};
 use super::knocks::Applicant;
 use super::policy::{self, Refused};
@@ -80,6 +82,7 @@ pub(super) struct Given<'a> {
     pub joins: &'a BTreeMap<RecordId, Applicant>,
     /// Join records that their authors took back.
     pub left: &'a BTreeMap<(PublicKey, RecordId), Record>,
+    pub weak: Weak,
 }
 
 impl Roster {
@@ -363,8 +366,9 @@ impl Roster {
             return Err(Refused::Removed);
         }
         // Whoever leads stays a member while away: the role is bound to them.
-        let left =
-            given.left.contains_key(&(subject, admission.join)) && subject != given.powers.leader();
+        let left = given.left.contains_key(&(subject, admission.join))
+            && subject != given.powers.leader()
+            && !given.weak.lacks(Weakness::Replay);
         if left || self.members.contains_key(&subject) {
             return Err(Refused::Replayed);
         }

@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 use crate::id::{CircleId, PublicKey, RecordId};
 use crate::record::{Body, Charter, FloorMode, Gratitude, Head, Kind, Record, Role};
 
+use crate::weakness::Weakness;
+
 use super::chains::{Chains, Inserted, MAX_LAMPORT_STEP, Powers, Rank};
 use super::floor::{Floor, Turn};
 use super::knocks::{self, Applicant, Knock, Knocks};
@@ -399,7 +401,8 @@ impl CircleState {
     /// The rule it breaks; the state is as before.
     pub fn apply(&mut self, record: &Record) -> Result<Applied, Refused> {
         let kind = record.body().kind();
-        if record.payload().circle != self.id || kind == Kind::Charter {
+        let elsewhere = record.payload().circle != self.id && !self.lacks(Weakness::Circle);
+        if elsewhere || kind == Kind::Charter {
             // The charter itself, again.
             return Ok(Applied::Known);
         }
@@ -480,22 +483,45 @@ impl CircleState {
         self.roster.may_admit(&self.given(), record, joined)
     }
 
+    /// How much is kept that is not in force: bounded whatever anybody sends.
+    pub fn pending(&self) -> usize {
+        self.waiting.len() + self.knocks.pending()
+    }
+
     fn given(&self) -> Given<'_> {
         Given {
             charter: &self.charter,
             powers: &self.powers,
             joins: &self.knocks.joins,
             left: &self.left,
+            weak: self.chains.weak,
         }
+    }
+
+    /// Leaves one rule out, to show that its absence is noticed.
+    #[cfg(feature = "attack")]
+    pub fn weaken(&mut self, weakness: Weakness) {
+        self.chains.weak = crate::weakness::Weak::of(weakness);
+    }
+
+    pub(crate) fn lacks(&self, weakness: Weakness) -> bool {
+        self.chains.weak.lacks(weakness)
     }
 
     fn apply_entry(&mut self, record: &Record) -> Result<Applied, Refused> {
         policy::check_signer(self, record)?;
         let author = record.author();
+        if let Body::Removal(removal) = record.body()
+            && self.lacks(Weakness::Authority)
+            && self.powers.of(&author).is_none()
+        {
+            self.roster.members.remove(&removal.subject);
+            return Ok(Applied::Changed(vec![Change::Left(removal.subject)]));
+        }
         if self.powers.of(&author).is_none() && author != self.charter.recovery_key {
             if !self.waiting.iter().any(|r| r.id() == record.id()) {
                 self.waiting.push_back(record.clone());
-                if self.waiting.len() > MAX_WAITING {
+                if self.waiting.len() > MAX_WAITING && !self.lacks(Weakness::Limits) {
                     self.waiting.pop_front();
                 }
             }
@@ -554,6 +580,7 @@ impl CircleState {
                 powers: &powers,
                 joins: &self.knocks.joins,
                 left: &self.left,
+                weak: self.chains.weak,
             };
             self.roster = Roster::fold(&given, &standing);
             self.powers = powers;
@@ -660,7 +687,8 @@ impl CircleState {
     fn apply_join(&mut self, record: &Record) -> Result<Applied, Refused> {
         let author = record.author();
         // A member may have left before they came again, and word of it come later: it does not matter here.
-        let may_knock = match self.has_left(&author, &record.id()) {
+        let replayed = self.has_left(&author, &record.id()) && !self.lacks(Weakness::Replay);
+        let may_knock = match replayed {
             true => Err(Refused::Replayed),
             false => policy::check_knock(self, record),
         };

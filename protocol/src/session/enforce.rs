@@ -7,6 +7,8 @@ use crate::circle::{Change, Turn, policy};
 use crate::id::PublicKey;
 use crate::record::{Equivocation, FloorMode, TurnSeen};
 
+use crate::weakness::Weakness;
+
 use super::message::{CircleMessage, envelopes};
 use super::timer::Timer;
 use super::{End, Event, LIVE_MINUTES, Now, Output, Session, Stage};
@@ -134,10 +136,12 @@ impl Session {
             return;
         }
         self.outputs.push_back(Output::Silence(*member));
-        self.voice.forget(member);
+        if !self.lacks(Weakness::Silence) {
+            self.voice.forget(member);
+        }
         self.presence.remove(member);
         self.update_allowed();
-        if self.stage == Stage::Inside {
+        if self.stage == Stage::Inside && !self.lacks(Weakness::Rekey) {
             self.replace_voice_key(now);
         }
     }
@@ -220,6 +224,9 @@ impl Session {
         let Some(state) = &self.state else {
             return false;
         };
+        if self.lacks(Weakness::Silence) {
+            return true;
+        }
         let grace = self.heard_until.get(member).is_some_and(|t| now.at < *t);
         state.is_admitted(member) && (grace || policy::may_be_heard(state, member, now.minute))
     }

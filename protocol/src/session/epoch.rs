@@ -46,6 +46,13 @@ impl Epochs {
             RouteKind::Relay => self.both().map(|k| k.route).collect(),
         }
     }
+    #[cfg(feature = "attack")]
+    pub fn audience(&self) -> Vec<PublicKey> {
+        match self.current.as_ref().map(|k| k.record.body()) {
+            Some(Body::Epoch(epoch)) => epoch.sealed.iter().map(|s| s.member).collect(),
+            _ => Vec::new(),
+        }
+    }
     fn both(&self) -> impl Iterator<Item = &Keys> {
         self.current.iter().chain(&self.old)
     }

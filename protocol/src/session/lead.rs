@@ -11,6 +11,8 @@ use crate::record::{
 use crate::seal::seal_to;
 use crate::texts;
 
+use crate::weakness::Weakness;
+
 use super::epoch::epoch_info;
 use super::message::{CircleMessage, DoorMessage, envelopes};
 use super::timer::Timer;
@@ -325,6 +327,7 @@ impl Session {
         for (key, applicant) in state.applicants() {
             match self.checked.get(&applicant.join.id()) {
                 _ if admission != AdmissionMode::Open => waiting.push(*key),
+                _ if state.lacks(Weakness::Puzzle) => waiting.push(*key),
                 Some(true) => waiting.push(*key),
                 Some(false) => {}
                 None => unchecked.extend(super::door::answer_of(state, applicant)),

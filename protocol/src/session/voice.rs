@@ -64,8 +64,11 @@ impl VoiceState {
     /// Drops all keys of somebody, with no grace.
     pub fn forget(&mut self, member: &PublicKey) {
         self.held.retain(|_, held| held.member != *member);
-        self.handed_out.remove(member);
         self.newest.remove(member);
+    }
+    #[cfg(feature = "attack")]
+    pub fn audience(&self) -> impl Iterator<Item = &PublicKey> {
+        self.handed_out.keys()
     }
     pub fn forget_old(&mut self, now: Duration) {
         self.held
