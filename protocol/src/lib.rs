@@ -14,6 +14,7 @@ pub mod puzzle;
 pub mod record;
 pub mod seal;
 pub mod session;
+mod signature;
 pub mod texts;
 pub mod voice;
 #[cfg(feature = "attack")]

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ed25519_dalek::{Signature, VerifyingKey};
-
 use crate::id::{CircleId, PublicKey, RecordId, SealingKey, TextsHash};
 use crate::record::{Body, InviteProof, Record, Refusal};
+
+use crate::signature;
 
 use super::policy::Refused;
 
@@ -59,10 +59,7 @@ impl Applicant {
 /// Whether both signatures of an invite proof fit: the sponsor's for the token, the token's for the author.
 pub fn is_genuine_proof(circle: &CircleId, author: &PublicKey, proof: &InviteProof) -> bool {
     let fits = |key: &PublicKey, message: &[u8], signature: &[u8; 64]| {
-        VerifyingKey::from_bytes(key.as_bytes()).is_ok_and(|key| {
-            let signature = Signature::from_bytes(signature);
-            key.verify_strict(message, &signature).is_ok()
-        })
+        signature::key(key.as_bytes()).is_some_and(|key| signature::fits(&key, message, signature))
     };
     let sponsored = InviteProof::sponsored(circle, &proof.token, proof.until);
     let spent = InviteProof::spent(circle, author);

@@ -1,11 +1,12 @@
 //! Signing and verifying: COSE_Sign1 by `coset`, Ed25519 by `ed25519-dalek`, strict in every respect.
 
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey};
 use sha2::{Digest, Sha256};
 
 use super::{Kind, MAX_INTEGER, Payload, Record, RecordError, bodies};
 use crate::id::{CircleId, RecordId};
+use crate::signature;
 
 /// Largest record other than a charter.
 pub const MAX_RECORD_BYTES: usize = 4 * 1024;
@@ -49,15 +50,13 @@ impl Record {
         let payload = Payload::from_bytes(sign1.payload.as_deref().ok_or(RecordError::NotCose)?)?;
         check_bounds(&payload, bytes.len())?;
 
-        let key = VerifyingKey::from_bytes(payload.author.as_bytes())
-            .ok()
-            .filter(|key| !key.is_weak())
-            .ok_or(RecordError::BadKey)?;
-        let signature =
-            Signature::from_slice(&sign1.signature).map_err(|_| RecordError::BadSignature)?;
+        let key = signature::key(payload.author.as_bytes()).ok_or(RecordError::BadKey)?;
+        let signed = sign1.signature.as_slice();
+        let signed: &[u8; 64] = signed.try_into().map_err(|_| RecordError::BadSignature)?;
         let message = sign1.tbs_data(&external_aad(&payload));
-        key.verify_strict(&message, &signature)
-            .map_err(|_| RecordError::BadSignature)?;
+        if !signature::fits(&key, &message, signed) {
+            return Err(RecordError::BadSignature);
+        }
 
         // Encoded again from what was understood, not from what was received: extra or non-minimal bytes
         // anywhere in the envelope, all of which COSE libraries tolerate, make a difference here.

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ed25519_dalek::{Signature, Signer, VerifyingKey};
+use ed25519_dalek::Signer;
 use rand_core::Rng;
 
 use crate::circle::{CircleState, Turn};
 use crate::id::{PublicKey, SignatureBytes, TransportId};
 use crate::record::{Body, Head, Hello, MAX_HEADS, Record, Role, RouteKind, TurnSeen};
+
+use crate::signature;
 
 use super::message::{CircleMessage, envelopes};
 use super::timer::Timer;
@@ -249,13 +251,9 @@ impl Session {
     }
 
     fn binds(&self, author: &PublicKey, hello: &Hello) -> bool {
-        VerifyingKey::from_bytes(hello.transport.as_bytes()).is_ok_and(|key| {
-            key.verify_strict(
-                &Hello::binding(&self.circle, author),
-                &Signature::from_bytes(hello.proof.as_bytes()),
-            )
-            .is_ok()
-        })
+        let binding = Hello::binding(&self.circle, author);
+        let key = signature::key(hello.transport.as_bytes());
+        key.is_some_and(|key| signature::fits(&key, &binding, hello.proof.as_bytes()))
     }
 
     /// In a direct circle, the one with the lower transport id connects.

@@ -12,7 +12,7 @@
 //! rising when the key changes. SFrame alone would let any member forge any other, since all hold the same
 //! key; hence the Ed25519 signature by a media key that only its sender has.
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use rand_core::CryptoRng;
 use sframe::{
     CipherSuite,
@@ -28,6 +28,7 @@ use zeroize::Zeroize;
 
 use crate::id::PublicKey;
 use crate::identity::Secret;
+use crate::signature;
 
 /// One coded 20 ms voice frame: 32 kb/s.
 pub const OPUS_BYTES: usize = 80;
@@ -216,8 +217,7 @@ pub struct ReceiveKey {
 impl ReceiveKey {
     /// From what the sender handed out; `None` when it cannot be a key.
     pub fn new(secret: &VoiceKeySecret) -> Option<Self> {
-        let media = VerifyingKey::from_bytes(&secret.media_key).ok()?;
-        (!media.is_weak()).then_some(())?;
+        let media = signature::key(&secret.media_key)?;
         let decryption = DecryptionKey::derive_from(
             CipherSuite::AesGcm128Sha256,
             secret.key_id,
@@ -253,14 +253,14 @@ impl ReceiveKey {
         let opened = frame
             .decrypt_into(&self.decryption, &mut self.buffer)
             .map_err(|_| VoiceError::CannotOpen)?;
-        let (content, signature) = opened
+        let (content, signed_by) = opened
             .payload()
             .split_last_chunk::<SIGNATURE_BYTES>()
             .ok_or(VoiceError::Malformed)?;
         let signed = signed_message(self.key_id, sequence, content);
-        self.media
-            .verify_strict(&signed, &Signature::from_bytes(signature))
-            .map_err(|_| VoiceError::Forged)?;
+        if !signature::fits(&self.media, &signed, signed_by) {
+            return Err(VoiceError::Forged);
+        }
         let (flags, opus) = content.split_first().ok_or(VoiceError::Malformed)?;
         let frame = VoiceFrame {
             sequence,
