@@ -3,6 +3,10 @@
 //!
 //! It deliberately lacks sockets, threads and real time: one seed gives one run, to the last byte.
 
+pub mod adversary;
+pub mod judge;
 pub mod network;
+pub mod people;
+pub mod removal;
 pub mod scenario;
 pub mod world;

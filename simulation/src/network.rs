@@ -6,7 +6,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
 /// Delay and loss between any two nodes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Network {
     /// Mean one-way delay.
     pub delay: Duration,
@@ -15,6 +15,12 @@ pub struct Network {
     /// Fraction of voice packets lost. Control messages are sent again until they arrive, as QUIC
     /// streams do: a loss costs them a round trip.
     pub loss: f64,
+    /// Every so often, all voice packets of a node are lost for a moment. Zero: never.
+    pub burst_every: Duration,
+    /// For so long.
+    pub burst: Duration,
+    /// One delay in fifty is this much longer, as when a queue fills up.
+    pub tail: Duration,
 }
 
 impl Network {
@@ -23,17 +29,33 @@ impl Network {
         delay: Duration::from_millis(80),
         jitter: Duration::from_millis(40),
         loss: 0.02,
+        ..Self::LOCAL
     };
     /// A local network.
     pub const LOCAL: Self = Self {
         delay: Duration::from_millis(2),
         jitter: Duration::from_millis(1),
         loss: 0.0,
+        burst_every: Duration::ZERO,
+        burst: Duration::ZERO,
+        tail: Duration::ZERO,
     };
 
-    /// When a voice packet arrives, or `None` if it is lost.
-    pub fn media_delay(&self, rng: &mut ChaCha20Rng) -> Option<Duration> {
-        (uniform(rng) >= self.loss).then(|| self.one_way(rng))
+    /// When a voice packet that node `from` sends now arrives, or `None` if it is lost.
+    pub fn media_delay(
+        &self,
+        from: usize,
+        now: Duration,
+        rng: &mut ChaCha20Rng,
+    ) -> Option<Duration> {
+        (uniform(rng) >= self.loss && !self.is_burst(from, now)).then(|| self.one_way(rng))
+    }
+
+    /// Each node at its own time.
+    fn is_burst(&self, from: usize, now: Duration) -> bool {
+        let every = self.burst_every.as_millis();
+        let phase = now.as_millis() + 977 * from as u128;
+        every > 0 && phase % every < self.burst.as_millis()
     }
 
     /// When a control message arrives.
@@ -47,7 +69,11 @@ impl Network {
 
     fn one_way(&self, rng: &mut ChaCha20Rng) -> Duration {
         let spread = self.jitter.mul_f64(2.0 * uniform(rng));
-        (self.delay + spread).saturating_sub(self.jitter)
+        let tail = match !self.tail.is_zero() && uniform(rng) < 0.02 {
+            true => self.tail,
+            false => Duration::ZERO,
+        };
+        (self.delay + spread + tail).saturating_sub(self.jitter)
     }
 }
 

@@ -1,9 +1,9 @@
 //! A world of nodes: sessions, what each has stored, and the messages between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use undertone_protocol::id::{CircleId, Nonce, PublicKey, RecordId, TransportId};
@@ -13,9 +13,9 @@ use undertone_protocol::record::{AdmissionMode, Body, FloorMode, PuzzleCost, Rec
 use undertone_protocol::session::{
     Act, Event, Founding, Input, Now, Output, RouteKey, Session, SessionConfig, Topic,
 };
-use undertone_protocol::texts;
 use undertone_protocol::voice::OPUS_BYTES;
 
+use crate::judge::Judge;
 use crate::network::Network;
 
 /// How long storing takes.
@@ -31,38 +31,43 @@ const PUZZLE: PuzzleCost = PuzzleCost {
     memory_kib: 8,
     zero_bits: 3,
 };
+/// Sealed messages kept for whoever copies them.
+const MAX_WIRE: usize = 400;
 /// Minutes since 1970 UTC at the beginning of the world.
 const EPOCH_MINUTE: u64 = 29_000_000;
 
 /// A node by its place in the world.
 pub type NodeIndex = usize;
 
-/// Something a node heard or was told, and when.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Seen {
-    /// A frame of somebody was let through to the ears.
-    Heard(PublicKey),
-    /// A session's event.
-    Event(Event),
-}
-
 /// One node.
 pub struct Node {
-    session: Option<Session>,
+    pub(crate) session: Option<Session>,
     root: RootSeed,
     pseudonym: Pseudonym,
-    group_key: Option<GroupKey>,
-    token: Option<Token>,
-    transport: TransportId,
-    topics: BTreeSet<Topic>,
-    routes: Vec<RouteKey>,
-    allowed: BTreeSet<TransportId>,
+    pub(crate) group_key: Option<GroupKey>,
+    pub(crate) token: Option<Token>,
+    pub(crate) transport: TransportId,
+    pub(crate) topics: BTreeSet<Topic>,
+    pub(crate) routes: Vec<RouteKey>,
+    pub(crate) allowed: BTreeSet<TransportId>,
     blocked: BTreeSet<TransportId>,
-    stored: Vec<Vec<u8>>,
-    /// What it heard and was told, in order.
-    pub seen: Vec<(Duration, Seen)>,
-    runs: u64,
-    cut_off: bool,
+    pub(crate) stored: Vec<Vec<u8>>,
+    /// What it was told, in order.
+    pub seen: Vec<(Duration, Event)>,
+    /// When it last heard each member.
+    pub heard: BTreeMap<PublicKey, Duration>,
+    pub(crate) runs: u64,
+    pub(crate) cut_off: bool,
+    /// Hears nothing any more, and goes on sending with the keys it has.
+    pub deaf: bool,
+    /// How many minutes its clock is wrong.
+    pub skew: i64,
+    /// Nodes on different islands do not reach each other.
+    pub island: u8,
+    /// Answers every puzzle wrongly.
+    pub is_sybil: bool,
+    /// When a control message of the leader last arrived.
+    pub(crate) led: Duration,
 }
 
 impl Node {
@@ -76,22 +81,17 @@ impl Node {
     }
     /// When it last heard this member.
     pub fn last_heard(&self, member: &PublicKey) -> Option<Duration> {
-        let heard = Seen::Heard(*member);
-        self.seen
-            .iter()
-            .rev()
-            .find(|(_, s)| *s == heard)
-            .map(|s| s.0)
+        self.heard.get(member).copied()
     }
     /// When it first was told this.
     pub fn first(&self, event: &Event) -> Option<Duration> {
-        let event = Seen::Event(event.clone());
-        self.seen.iter().find(|(_, s)| *s == event).map(|s| s.0)
+        self.seen.iter().find(|(_, s)| s == event).map(|s| s.0)
     }
 }
 
-enum Delivery {
-    Control(Topic, Vec<u8>),
+pub(crate) enum Delivery {
+    /// From whom, where, what.
+    Control(NodeIndex, Topic, Vec<u8>),
     Media(Vec<u8>),
     Persisted(u64),
     Listener(Topic),
@@ -101,17 +101,54 @@ enum Delivery {
 
 /// The world.
 pub struct World {
-    now: Duration,
-    network: Network,
+    pub(crate) now: Duration,
+    pub(crate) network: Network,
     route: RouteKind,
-    rng: ChaCha20Rng,
-    nodes: Vec<Node>,
+    pub(crate) rng: ChaCha20Rng,
+    pub(crate) nodes: Vec<Node>,
     /// By time of arrival and a counter, so that the order is always the same.
     deliveries: BTreeMap<(Duration, u64), (NodeIndex, u64, Delivery)>,
     next_delivery: u64,
     next_frame: Duration,
-    circle: CircleId,
+    frame: Duration,
+    pub(crate) circle: CircleId,
     door: Secret,
+    /// The recovery key of the circle.
+    pub(crate) recovery: GroupKey,
+    /// Who checks that the rules hold, if anybody does.
+    pub judge: Judge,
+    /// What a relay drops: whose control messages, to whom.
+    pub withheld: Option<(NodeIndex, BTreeSet<NodeIndex>)>,
+    /// Sealed messages as they went over the wire, for somebody who copies them.
+    pub(crate) wire: VecDeque<(Topic, Vec<u8>)>,
+    /// Control messages published, and their bytes.
+    pub traffic: Traffic,
+}
+
+/// How much went over the wire.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Traffic {
+    /// Control messages published.
+    pub messages: u64,
+    /// Their sealed bytes, counted once each.
+    pub bytes: u64,
+}
+
+/// What a circle is founded as.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Between the nodes.
+    pub network: Network,
+    /// How the traffic travels.
+    pub route: RouteKind,
+    /// Seats.
+    pub max_members: u8,
+    /// Who comes in.
+    pub door: AdmissionMode,
+    /// Longest turn in seconds.
+    pub turn_seconds: u16,
+    /// How often everybody sends a voice packet.
+    pub frame: Duration,
 }
 
 impl World {
@@ -137,36 +174,58 @@ impl World {
         max_members: u8,
         admission: AdmissionMode,
     ) -> Result<Self> {
+        let setting = Setting {
+            network,
+            route,
+            max_members,
+            door: admission,
+            turn_seconds: 60,
+            frame: FRAME,
+        };
+        Self::found(seed, setting)
+    }
+
+    /// A circle with its leader, node 0.
+    ///
+    /// # Errors
+    /// When the founding fails.
+    pub fn found(seed: u64, setting: Setting) -> Result<Self> {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let group_key = GroupKey::from_secret(&Secret::random(&mut rng));
-        let recovery_key = GroupKey::from_secret(&Secret::random(&mut rng));
+        let recovery = GroupKey::from_secret(&Secret::random(&mut rng));
         let door = Secret::random(&mut rng);
         let mut world = Self {
             now: Duration::from_secs(1),
-            network,
-            route,
+            network: setting.network,
+            route: setting.route,
             rng,
             nodes: Vec::new(),
             deliveries: BTreeMap::new(),
             next_delivery: 0,
             next_frame: Duration::from_secs(1),
+            frame: setting.frame,
             circle: CircleId::UNBORN,
             door,
+            recovery: recovery.clone(),
+            judge: Judge::default(),
+            withheld: None,
+            wire: VecDeque::new(),
+            traffic: Traffic::default(),
         };
         let leader = world.new_node(Some(group_key.clone()));
         let founding = Founding {
             topic: "loss".into(),
             title: "Evening circle".into(),
             language: "en".into(),
-            admission,
-            max_members,
-            turn_seconds: 60,
+            admission: setting.door,
+            max_members: setting.max_members,
+            turn_seconds: setting.turn_seconds,
             floor: FloorMode::Active,
             puzzle: PUZZLE,
             schedule: None,
             listener_welcome: false,
-            route,
-            recovery_key: recovery_key.public_key(),
+            route: setting.route,
+            recovery_key: recovery.public_key(),
             name: "Leader".into(),
             nonce: Nonce::from_bytes([1; 16]),
         };
@@ -176,6 +235,7 @@ impl World {
         let config = world.config(leader);
         let session = Session::found(config, &charter, founding.name, world.now())?;
         world.nodes[leader].session = Some(session);
+        world.judge.knows(key);
         world.drain(leader);
         Ok(world)
     }
@@ -187,6 +247,14 @@ impl World {
             minute: EPOCH_MINUTE + self.now.as_secs() / 60,
         }
     }
+    /// The present by a node's own clock.
+    pub(crate) fn now_at(&self, index: NodeIndex) -> Now {
+        let now = self.now();
+        Now {
+            minute: now.minute.saturating_add_signed(self.nodes[index].skew),
+            ..now
+        }
+    }
     /// All nodes.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
@@ -196,123 +264,10 @@ impl World {
         &self.nodes[index]
     }
 
-    /// Somebody with the invite comes to the door.
-    ///
-    /// # Errors
-    /// Never in practice.
-    pub fn arrive(&mut self) -> Result<NodeIndex> {
-        let index = self.new_node(None);
-        let config = self.config(index);
-        self.nodes[index].session = Some(Session::seek(config, self.now())?);
-        self.drain(index);
-        Ok(index)
-    }
-
-    /// A member passes a token on.
-    ///
-    /// # Errors
-    /// What the session says.
-    pub fn sponsor(&mut self, index: NodeIndex, minutes: u64) -> Result<Token> {
-        let now = self.now();
-        let session = self.nodes[index].session.as_mut();
-        Ok(session.context("the node is down")?.sponsor(now, minutes)?)
-    }
-
-    /// Somebody comes to the door with this token.
-    ///
-    /// # Errors
-    /// Never in practice.
-    pub fn arrive_with(&mut self, token: Token) -> Result<NodeIndex> {
-        let index = self.new_node(None);
-        self.nodes[index].token = Some(token);
-        let config = self.config(index);
-        self.nodes[index].session = Some(Session::seek(config, self.now())?);
-        self.drain(index);
-        Ok(index)
-    }
-
-    /// Somebody comes, signs and is let in; runs until they are inside.
-    ///
-    /// # Errors
-    /// When they are not inside after 30 seconds.
-    pub fn join(&mut self) -> Result<NodeIndex> {
-        let index = self.arrive()?;
-        self.wait_for(index, Duration::from_secs(30), Event::AtDoor)?;
-        self.sign(index)?;
-        self.wait_for(index, Duration::from_secs(30), Event::Entered)?;
-        Ok(index)
-    }
-
-    /// Signs every clause at the door.
-    ///
-    /// # Errors
-    /// When the session refuses.
-    pub fn sign(&mut self, index: NodeIndex) -> Result<()> {
-        let accepted = texts::all_clauses().map(|c| c.mark.to_owned()).collect();
-        let name = format!("Person {index}");
-        self.act(index, Act::Sign { name, accepted })
-    }
-
-    /// The process dies without a word: only what was stored remains.
-    pub fn kill(&mut self, index: NodeIndex) {
-        let node = &mut self.nodes[index];
-        node.session = None;
-        node.topics.clear();
-        node.routes.clear();
-        node.allowed.clear();
-        node.runs += 1;
-    }
-
-    /// Takes a node off the network, or puts it back: what is sent meanwhile is lost to it for good.
-    pub fn cut_off(&mut self, index: NodeIndex, cut: bool) {
-        self.nodes[index].cut_off = cut;
-    }
-
-    /// It starts again from what it has stored, with a fresh transport.
-    ///
-    /// # Errors
-    /// When the store is refused.
-    pub fn restart(&mut self, index: NodeIndex) -> Result<()> {
-        self.nodes[index].transport = TransportId::from_bytes([0; 32]);
-        let config = self.config(index);
-        let stored = std::mem::take(&mut self.nodes[index].stored);
-        let session = Session::resume(config, &stored, self.now());
-        self.nodes[index].stored = stored;
-        self.nodes[index].session = Some(session?);
-        self.drain(index);
-        Ok(())
-    }
-
-    /// It forgets everything and comes to the door with the same keys.
-    ///
-    /// # Errors
-    /// Never in practice.
-    pub fn wipe_and_return(&mut self, index: NodeIndex) -> Result<()> {
-        self.kill(index);
-        self.nodes[index].stored.clear();
-        let config = self.config(index);
-        self.nodes[index].session = Some(Session::seek(config, self.now())?);
-        self.drain(index);
-        Ok(())
-    }
-
-    /// A person acts.
-    ///
-    /// # Errors
-    /// What the session says.
-    pub fn act(&mut self, index: NodeIndex, act: Act) -> Result<()> {
-        let now = self.now();
-        let session = self.nodes[index].session.as_mut();
-        let result = session
-            .context("the node is down")?
-            .handle_input(now, Input::Act(act));
-        self.drain(index);
-        Ok(result?)
-    }
-
     /// Hands a message to a node as if it had come from the network.
     pub fn inject(&mut self, index: NodeIndex, topic: Topic, payload: Vec<u8>) {
-        self.deliver(index, Duration::ZERO, Delivery::Control(topic, payload));
+        let message = Delivery::Control(NodeIndex::MAX, topic, payload);
+        self.deliver(index, Duration::ZERO, message);
     }
 
     /// Lets time pass.
@@ -325,30 +280,7 @@ impl World {
         self.now = end;
     }
 
-    /// Lets time pass until a node has been told this.
-    ///
-    /// # Errors
-    /// When it has not been within `limit`.
-    pub fn wait_for(
-        &mut self,
-        index: NodeIndex,
-        limit: Duration,
-        event: Event,
-    ) -> Result<Duration> {
-        let end = self.now + limit;
-        loop {
-            if let Some(at) = self.nodes[index].first(&event) {
-                return Ok(at);
-            }
-            ensure!(
-                self.now < end,
-                "node {index} was not told {event:?} in {limit:?}"
-            );
-            self.run_for(Duration::from_millis(5));
-        }
-    }
-
-    fn new_node(&mut self, group_key: Option<GroupKey>) -> NodeIndex {
+    pub(crate) fn new_node(&mut self, group_key: Option<GroupKey>) -> NodeIndex {
         let root = RootSeed::new(Secret::random(&mut self.rng));
         let pseudonym = root.pseudonym(&Nonce::from_bytes([0; 16]), 0);
         self.nodes.push(Node {
@@ -364,13 +296,21 @@ impl World {
             blocked: BTreeSet::new(),
             stored: Vec::new(),
             seen: Vec::new(),
+            heard: BTreeMap::new(),
             runs: 0,
             cut_off: false,
+            deaf: false,
+            skew: 0,
+            island: 0,
+            is_sybil: false,
+            led: self.now,
         });
-        self.nodes.len() - 1
+        let index = self.nodes.len() - 1;
+        self.judge.knows(self.nodes[index].key());
+        index
     }
 
-    fn config(&mut self, index: NodeIndex) -> SessionConfig {
+    pub(crate) fn config(&mut self, index: NodeIndex) -> SessionConfig {
         let transport = Secret::random(&mut self.rng);
         let mut rng_seed = [0; 32];
         self.rng.fill_bytes(&mut rng_seed);
@@ -400,7 +340,6 @@ impl World {
     }
 
     fn step(&mut self) {
-        let now = self.now();
         while let Some(entry) = self.deliveries.first_entry() {
             if entry.key().0 > self.now {
                 break;
@@ -411,6 +350,7 @@ impl World {
             }
         }
         for index in 0..self.nodes.len() {
+            let now = self.now_at(index);
             let due = |s: &Session| s.next_timeout().is_some_and(|at| at <= now.at);
             if let Some(session) = self.nodes[index].session.as_mut().filter(|s| due(s)) {
                 session.handle_timeout(now);
@@ -418,8 +358,9 @@ impl World {
             }
         }
         if self.next_frame <= self.now {
-            self.next_frame += FRAME;
+            self.next_frame += self.frame;
             for index in 0..self.nodes.len() {
+                let now = self.now_at(index);
                 if let Some(session) = self.nodes[index].session.as_mut() {
                     let opus = [index as u8; OPUS_BYTES];
                     let voice = Input::Voice {
@@ -435,13 +376,20 @@ impl World {
     }
 
     fn hand_over(&mut self, index: NodeIndex, delivery: Delivery) {
-        let now = self.now();
-        let lost = self.nodes[index].cut_off && !matches!(delivery, Delivery::Persisted(_));
+        let now = self.now_at(index);
+        let node = &mut self.nodes[index];
+        let lost = match delivery {
+            Delivery::Persisted(_) | Delivery::Solved(_) | Delivery::Checked(..) => false,
+            _ => node.cut_off || node.deaf,
+        };
+        if matches!(delivery, Delivery::Control(0, ..)) && !lost {
+            node.led = self.now;
+        }
         let Some(session) = self.nodes[index].session.as_mut().filter(|_| !lost) else {
             return;
         };
         let _ = match &delivery {
-            Delivery::Control(topic, payload) => session.handle_input(
+            Delivery::Control(_, topic, payload) => session.handle_input(
                 now,
                 Input::Control {
                     topic: *topic,
@@ -461,7 +409,7 @@ impl World {
         self.drain(index);
     }
 
-    fn deliver(&mut self, index: NodeIndex, after: Duration, delivery: Delivery) {
+    pub(crate) fn deliver(&mut self, index: NodeIndex, after: Duration, delivery: Delivery) {
         let key = (self.now + after, self.next_delivery);
         self.next_delivery += 1;
         let run = self.nodes[index].runs;
@@ -469,7 +417,7 @@ impl World {
     }
 
     /// Does what a node's session wants done.
-    fn drain(&mut self, index: NodeIndex) {
+    pub(crate) fn drain(&mut self, index: NodeIndex) {
         while let Some(output) = self.nodes[index]
             .session
             .as_mut()
@@ -490,17 +438,7 @@ impl World {
                 }
             }
             Output::Unsubscribe(topic) => drop(self.nodes[index].topics.remove(&topic)),
-            Output::Publish { topic, payload } => {
-                let from = self.nodes[index].transport;
-                for other in self.others(index, |n| !n.blocked.contains(&from)) {
-                    let delay = self.network.control_delay(&mut self.rng);
-                    // Whoever is not on the topic when it arrives does not get it.
-                    if self.nodes[other].topics.contains(&topic) {
-                        let message = Delivery::Control(topic, payload.clone());
-                        self.deliver(other, delay, message);
-                    }
-                }
-            }
+            Output::Publish { topic, payload } => self.publish(index, topic, &payload, None),
             Output::AttachRoute(route) => self.nodes[index].routes.push(route),
             Output::DetachRoute(route) => self.nodes[index].routes.retain(|r| *r != route),
             Output::Allow(transports) => {
@@ -512,7 +450,8 @@ impl World {
             Output::SendMedia(packet) => self.send_media(index, &packet),
             Output::Play { member, .. } => {
                 let at = self.now;
-                self.nodes[index].seen.push((at, Seen::Heard(member)));
+                self.nodes[index].heard.insert(member, at);
+                self.judge_play(index, &member);
             }
             Output::Persist { ticket, records } => {
                 let envelopes = records.iter().map(|r| r.envelope().to_vec());
@@ -527,10 +466,15 @@ impl World {
             }),
             Output::Event(event) => {
                 let at = self.now;
-                self.nodes[index].seen.push((at, Seen::Event(event)));
+                self.nodes[index].seen.push((at, event));
             }
             Output::SolvePuzzle(puzzle) => {
-                let answer = puzzle.solve(|| true).unwrap_or_default();
+                let solved = puzzle.solve(|| true).unwrap_or_default();
+                let wrong = (0..).find(|n| !puzzle.is_answer(*n)).unwrap_or_default();
+                let answer = match self.nodes[index].is_sybil {
+                    true => wrong,
+                    false => solved,
+                };
                 self.deliver(index, SOLVE_DELAY, Delivery::Solved(answer));
             }
             Output::CheckPuzzle {
@@ -548,7 +492,39 @@ impl World {
         }
     }
 
+    /// Sends a control message to everybody on its topic, or to these of them only.
+    pub(crate) fn publish(
+        &mut self,
+        index: NodeIndex,
+        topic: Topic,
+        payload: &[u8],
+        only: Option<&BTreeSet<NodeIndex>>,
+    ) {
+        self.traffic.messages += 1;
+        self.traffic.bytes += payload.len() as u64;
+        self.judge_publish(index);
+        self.wire.push_back((topic, payload.to_vec()));
+        if self.wire.len() > MAX_WIRE {
+            self.wire.pop_front();
+        }
+        let from = self.nodes[index].transport;
+        for other in self.others(index, |n| !n.blocked.contains(&from)) {
+            let delay = self.network.control_delay(&mut self.rng);
+            let meant = only.is_none_or(|only| only.contains(&other));
+            let withheld = self
+                .withheld
+                .as_ref()
+                .is_some_and(|(of, to)| *of == index && to.contains(&other));
+            // Whoever is not on the topic when it is sent does not get it.
+            if meant && !withheld && self.nodes[other].topics.contains(&topic) {
+                let message = Delivery::Control(index, topic, payload.to_vec());
+                self.deliver(other, delay, message);
+            }
+        }
+    }
+
     fn send_media(&mut self, index: NodeIndex, packet: &[u8]) {
+        self.judge_send(index);
         let sender = &self.nodes[index];
         let (from, allowed) = (sender.transport, sender.allowed.clone());
         let route = sender.routes.last().copied();
@@ -557,17 +533,20 @@ impl World {
             None => allowed.contains(&n.transport) && n.allowed.contains(&from),
         });
         for other in receivers {
-            if let Some(delay) = self.network.media_delay(&mut self.rng) {
+            if let Some(delay) = self.network.media_delay(index, self.now, &mut self.rng) {
                 self.deliver(other, delay, Delivery::Media(packet.to_vec()));
             }
         }
     }
 
-    fn others(&self, index: NodeIndex, which: impl Fn(&Node) -> bool) -> Vec<NodeIndex> {
+    pub(crate) fn others(&self, index: NodeIndex, which: impl Fn(&Node) -> bool) -> Vec<NodeIndex> {
         if self.nodes[index].cut_off {
             return Vec::new();
         }
-        let up = |i: &NodeIndex| *i != index && self.nodes[*i].session.is_some();
+        let island = self.nodes[index].island;
+        let up = |i: &NodeIndex| {
+            *i != index && self.nodes[*i].session.is_some() && self.nodes[*i].island == island
+        };
         (0..self.nodes.len())
             .filter(up)
             .filter(|i| which(&self.nodes[*i]))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use undertone_protocol::record::RouteKind;
 use undertone_protocol::session::{Act, End, Event, Stage};
 use undertone_simulation::network::Network;
-use undertone_simulation::scenario;
+use undertone_simulation::removal;
 use undertone_simulation::world::World;
 
 fn seconds(s: u64) -> Duration {
@@ -35,14 +35,14 @@ fn a_removal_holds_on_a_bad_network_by_either_route() {
         (2, RouteKind::Relay),
         (3, RouteKind::Relay),
     ] {
-        scenario::removal(seed, 6, Network::WIDE, route).unwrap();
+        removal::removal(seed, 6, Network::WIDE, route).unwrap();
     }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let run = |seed| {
-        let outcome = scenario::removal(seed, 4, Network::WIDE, RouteKind::Direct).unwrap();
+        let outcome = removal::removal(seed, 4, Network::WIDE, RouteKind::Direct).unwrap();
         (outcome.removal_enforced, outcome.last_heard)
     };
     assert_eq!(run(5), run(5));

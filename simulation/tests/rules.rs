@@ -8,7 +8,7 @@ use undertone_protocol::circle::Role;
 use undertone_protocol::record::{AdmissionMode, FloorMode, Gratitude, RouteKind};
 use undertone_protocol::session::{Act, End, Event, Stage};
 use undertone_simulation::network::Network;
-use undertone_simulation::world::{NodeIndex, Seen, World};
+use undertone_simulation::world::{NodeIndex, World};
 
 fn seconds(s: u64) -> Duration {
     Duration::from_secs(s)
@@ -58,11 +58,7 @@ fn hears(world: &mut World, listener: NodeIndex, speaker: NodeIndex) -> bool {
 }
 
 fn told(world: &World, node: NodeIndex, event: &Event) -> bool {
-    world
-        .node(node)
-        .seen
-        .iter()
-        .any(|(_, s)| *s == Seen::Event(event.clone()))
+    world.node(node).seen.iter().any(|(_, s)| s == event)
 }
 
 fn remove(world: &mut World, by: NodeIndex, whom: NodeIndex) {

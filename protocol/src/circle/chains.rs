@@ -238,6 +238,24 @@ impl Chains {
             .map_or((0, begins), |r| (r.payload().seq, r.id()))
     }
 
+    /// The end of the longest branch of the leading key's chain: what a succession goes on from.
+    pub(super) fn tip(&self, powers: &Powers) -> Option<Cut> {
+        let key = powers.leading_key();
+        let power = powers.of(&key)?;
+        let chain = self.entries.get(&key);
+        let entries = chain.into_iter().flat_map(|c| c.values().rev().flatten());
+        let ends = entries.map(|r| Cut {
+            seq: r.payload().seq,
+            id: r.id(),
+        });
+        let own = Cut {
+            seq: power.head.0,
+            id: power.head.1,
+        };
+        ends.chain([own])
+            .find(|cut| self.path_to(&key, power.begins, *cut).is_some())
+    }
+
     pub(super) fn holds(&self, entry: &Record) -> bool {
         let place = self.place(&entry.author(), entry.payload().seq);
         place.iter().any(|r| r.id() == entry.id())

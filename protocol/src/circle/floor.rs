@@ -21,8 +21,6 @@ pub struct Turn {
     pub holder: PublicKey,
     /// For at most this long.
     pub seconds: u16,
-    /// Minutes since 1970 UTC at which it was granted; `None` when it passed on by itself.
-    pub granted: Option<u64>,
 }
 
 /// Turn and queue.
@@ -74,9 +72,9 @@ impl Floor {
             .filter(|r| self.is_running(r));
         let passed_on = || self.passed_on.and_then(|id| self.request(&id));
         let record = granted.or_else(passed_on)?;
-        let (holder, seconds, granted) = match record.body() {
-            Body::TurnGrant(grant) => (grant.holder, grant.seconds, Some(record.payload().created)),
-            _ => (record.author(), turn_seconds, None),
+        let (holder, seconds) = match record.body() {
+            Body::TurnGrant(grant) => (grant.holder, grant.seconds),
+            _ => (record.author(), turn_seconds),
         };
         let extended = self
             .extensions
@@ -90,7 +88,6 @@ impl Floor {
             id: record.id(),
             holder,
             seconds: extended.chain([seconds]).max().unwrap_or(seconds),
-            granted,
         })
     }
 

@@ -117,9 +117,9 @@ pub enum Refused {
 /// The rule it breaks.
 pub fn check_signer(state: &CircleState, record: &Record) -> Result<(), Refused> {
     let author = record.author();
-    let rank = state.powers().rank(&author);
     match signer(record.body().kind()) {
-        Signer::Leader if rank == Some(Rank::CoLeader) => Err(Refused::NotAuthority),
+        // A co-leader's entry that only the leader may make has its place in the chain too, and no effect:
+        // whether it came before its author's delegation must not matter.
         Signer::Leader | Signer::Authority => Ok(()),
         Signer::Recovery => (author == state.charter().recovery_key)
             .then_some(())
@@ -156,7 +156,8 @@ pub(super) fn check_entry(
     }
     let leader = powers.leader();
     match record.body() {
-        Body::Admission(a) if powers.ever_led(&a.subject) != (a.role == Role::Leader) => {
+        // The other way round is no offence: a participant may come to lead by a succession.
+        Body::Admission(a) if a.role == Role::Leader && !powers.ever_led(&a.subject) => {
             Err(Refused::LeaderRole)
         }
         Body::Admission(a) if a.role == Role::CoLeader => Err(Refused::NotAuthority),
@@ -220,7 +221,8 @@ pub fn check_decision(state: &CircleState, record: &Record) -> Result<(), Refuse
 pub fn check(state: &CircleState, record: &Record) -> Result<(), Refused> {
     check_signer(state, record)?;
     let author = record.author();
-    if state.is_closed() {
+    // What an earlier admission rests on may come after word of the end.
+    if state.is_closed() && signer(record.body().kind()) != Signer::Anybody {
         return Err(Refused::Closed);
     }
     let lamport = record.payload().lamport;

@@ -259,7 +259,9 @@ impl Roster {
                 }
                 let leads = given.powers.is_live_co_leader(&admission.subject);
                 let role = match admission.role {
+                    _ if admission.subject == given.powers.leader() => Role::Leader,
                     _ if leads => Role::CoLeader,
+                    Role::Leader => Role::Participant,
                     role => role,
                 };
                 let member = Member {

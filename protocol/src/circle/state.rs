@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use sha2::{Digest, Sha256};
 
 use crate::id::{CircleId, PublicKey, RecordId};
-use crate::record::{Body, Charter, FloorMode, Gratitude, Head, Kind, Record, Role};
+use crate::record::{Body, Charter, Cut, FloorMode, Gratitude, Head, Kind, Record, Role};
 
 use crate::weakness::Weakness;
 
@@ -102,6 +102,8 @@ pub struct CircleState {
     waiting: VecDeque<Record>,
     /// Requests to cease that were acknowledged.
     ceased: BTreeSet<RecordId>,
+    /// Thanks of each author are told up to this number: a copy is not told twice.
+    thanked: BTreeMap<PublicKey, u64>,
     floor: Floor,
     /// Highest Lamport time seen in any record.
     clock: u64,
@@ -128,6 +130,7 @@ impl CircleState {
             left: BTreeMap::new(),
             waiting: VecDeque::new(),
             ceased: BTreeSet::new(),
+            thanked: BTreeMap::new(),
             floor: Floor::default(),
             clock: 0,
             unsaved: Vec::new(),
@@ -232,6 +235,10 @@ impl CircleState {
     /// The pseudonym of whoever leads.
     pub fn leader(&self) -> PublicKey {
         self.powers.leader()
+    }
+    /// What a succession cuts the leading key's chain at: the end of its longest branch.
+    pub fn succession_cut(&self) -> Option<Cut> {
+        self.chains.tip(&self.powers)
     }
     /// Position and id of the last entry of the recovery key's chain.
     pub fn recovery_head(&self) -> (u64, RecordId) {
@@ -437,11 +444,19 @@ impl CircleState {
                     false => Vec::new(),
                 }
             }
-            Body::Thanks(thanks) => vec![Change::Thanked {
-                from: author,
-                subject: thanks.subject,
-                gratitude: thanks.gratitude,
-            }],
+            Body::Thanks(thanks) => {
+                let next = record.payload().seq + 1;
+                let told = self.thanked.entry(author).or_default();
+                if next <= *told {
+                    return Ok(Applied::Known);
+                }
+                *told = next;
+                vec![Change::Thanked {
+                    from: author,
+                    subject: thanks.subject,
+                    gratitude: thanks.gratitude,
+                }]
+            }
             Body::Equivocation(proof) => return self.apply_proof(&proof.first, &proof.second),
             _ => Vec::new(),
         };

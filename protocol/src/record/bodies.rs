@@ -656,9 +656,12 @@ fn plain_text(field: &'static str, text: &str) -> Result<(), RecordError> {
     fine.then_some(()).ok_or(RecordError::BadField(field))
 }
 
-/// Characters that change how a name looks without being seen: zero width, and direction overrides.
+/// Characters that change how a name looks without being seen: zero width, fillers, line separators, direction
+/// overrides, tags.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn require(field: &'static str, fine: bool) -> Result<(), RecordError> {
@@ -702,7 +705,9 @@ pub(super) fn validate(body: &super::Body) -> Result<(), RecordError> {
             let few = h.voice_keys.len() <= 2 * MAX_MEMBERS as usize
                 && h.addresses.len() <= 8
                 && h.heads.len() <= MAX_HEADS;
-            require("hello", few && h.addresses.iter().all(|a| a.len() <= 64))
+            let numbers = h.heads.iter().map(|head| head.seq).chain([h.digest]);
+            require("hello", few && numbers.max() <= Some(MAX_INTEGER))?;
+            require("hello", h.addresses.iter().all(|a| a.len() <= 64))
         }
         Body::Removal(r) => {
             require("clause", texts::clause(&r.clause).is_some())?;

@@ -35,6 +35,11 @@ impl Session {
         (&self.me, self.group_key.as_ref())
     }
 
+    /// What one knocked with.
+    pub fn attack_knock(&self) -> Vec<Record> {
+        self.knock.clone()
+    }
+
     /// To whom one's present voice key was given.
     pub fn voice_audience(&self) -> impl Iterator<Item = &PublicKey> {
         self.voice.audience()

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::circle::{Change, Turn, policy};
+use crate::circle::{Change, policy};
 use crate::id::PublicKey;
 use crate::record::{Equivocation, FloorMode, TurnSeen};
 
@@ -173,7 +173,8 @@ impl Session {
                     let longer = u64::from(turn.seconds.saturating_sub(old.seconds));
                     ends + Duration::from_secs(longer)
                 }
-                None => now.at + time_left(&turn, now.minute),
+                // Somebody who has been here longer may say that it began before.
+                None => now.at + Duration::from_secs(turn.seconds.into()),
             };
             self.turn = Some((turn, ends));
             self.timers.set(Timer::TurnEnd, ends);
@@ -244,15 +245,4 @@ impl Session {
             self.outputs.push_back(Output::MaySpeak(may));
         }
     }
-}
-
-/// How long a turn that one hears of now still lasts. Records know minutes only, so one that was granted a
-/// while ago may last up to a minute longer here.
-fn time_left(turn: &Turn, minute: u64) -> Duration {
-    let seconds = u64::from(turn.seconds);
-    let left = turn.granted.map_or(seconds, |granted| {
-        let over = 60 * (granted + 1) + seconds;
-        over.saturating_sub(60 * minute).min(seconds)
-    });
-    Duration::from_secs(left)
 }

@@ -252,10 +252,8 @@ impl Session {
         if recovery.public_key() != state.charter().recovery_key {
             return Err(SessionError::NotLeader);
         }
-        let powers = state.powers();
-        let cut = self
-            .cut_of(&powers.leading_key())
-            .ok_or(SessionError::NotNow)?;
+        let cut = state.succession_cut().ok_or(SessionError::NotNow)?;
+        let removed: Vec<_> = state.removed().collect();
         let (seq, id) = state.recovery_head();
         let succession = Succession {
             group_key: new.public_key(),
@@ -278,6 +276,18 @@ impl Session {
         if let Applied::Changed(changes) = applied {
             self.publish_when_stored(vec![record], &changes);
             self.follow(now, &changes);
+        }
+        // Removals beyond the cut go on standing, under the new key.
+        for (subject, before) in removed {
+            if !self.state.as_ref().is_some_and(|s| s.is_removed(&subject)) {
+                let removal = Removal {
+                    subject,
+                    clause: before.clause,
+                    until: None,
+                    cut: None,
+                };
+                self.decide(now, [removal.into()])?;
+            }
         }
         self.lead(now);
         Ok(())
