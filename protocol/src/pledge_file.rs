@@ -42,8 +42,11 @@ pub fn write(pledge: &Record) -> Option<String> {
         pledge.payload().circle.to_hex(),
         pledge.author().to_hex()
     ));
-    for clause in texts::all_clauses().filter(|c| body.accepted.iter().any(|a| a == c.mark)) {
-        text.push_str(&format!("  [{}] {}\n", clause.mark, clause.full));
+    let signed = texts::by_hash(&body.texts);
+    for mark in &body.accepted {
+        let clause = signed.and_then(|t| t.clauses().find(|c| c.mark == mark));
+        let full = clause.map_or("(in texts that this program does not have)", |c| c.full);
+        text.push_str(&format!("  [{mark}] {full}\n"));
     }
     text.push_str(&format!("\n{BEGIN}\n"));
     let encoded = STANDARD.encode(pledge.envelope());

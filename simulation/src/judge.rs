@@ -253,7 +253,7 @@ impl World {
                 broken = Some(Violation::Sybil { node, at });
             } else if watch.enforced.contains_key(key) {
                 broken = Some(Violation::RemovalLost { node, at });
-            } else if watch.gone.contains(&(*key, *join)) {
+            } else if !self.judge.rogue && watch.gone.contains(&(*key, *join)) {
                 broken = Some(Violation::Ghost { node, at });
             }
         }
@@ -346,7 +346,7 @@ impl World {
         let grown = audience.difference(&watch.audience).next().is_some();
         let unverified = grown && !leading && index != 0 && at > led + UNVERIFIED_AFTER;
         watch.audience = audience;
-        if late {
+        if late && !self.judge.rogue {
             self.judge.broken(Violation::CircleKeyOutside { node, at });
         }
         if unverified && !self.judge.rogue {

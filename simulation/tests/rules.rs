@@ -463,3 +463,16 @@ fn notices_withheld_are_noticed_and_nobody_is_let_in_meanwhile() {
     world.act(0, Act::GiveTurn(world.node(1).key())).unwrap();
     assert!(hears(&mut world, 2, 1));
 }
+
+#[test]
+fn whoever_left_has_left_after_a_restart_too() {
+    let mut world = circle(20, 3);
+    let left = world.node(2).key();
+    world.act(2, Act::Leave).unwrap();
+    world.run_for(seconds(3));
+    world.kill(1);
+    world.restart(1).unwrap();
+    let state = world.node(1).session().unwrap().state().unwrap();
+    assert!(!state.is_admitted(&left));
+    agree(&world, &[0, 1, 3]);
+}

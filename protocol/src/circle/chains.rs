@@ -196,6 +196,16 @@ impl Chains {
         })
     }
 
+    /// Where each chain stops to stand: the last entry that does, and the one after it.
+    pub(super) fn ends<'a>(&'a self, powers: &'a Powers) -> impl Iterator<Item = &'a Record> {
+        powers.iter().flat_map(|(key, power)| {
+            let last = power.head.0;
+            [last, last + 1]
+                .into_iter()
+                .flat_map(|seq| self.place(key, seq))
+        })
+    }
+
     /// How far each chain is held without a gap.
     pub fn heads(&self) -> Vec<Head> {
         let gapless = |chain: &BTreeMap<u64, Vec<Record>>| {

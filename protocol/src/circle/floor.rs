@@ -46,6 +46,15 @@ fn order(record: &Record) -> (u64, RecordId) {
     (record.payload().lamport, record.id())
 }
 
+/// A request's place in the queue.
+fn place(request: &Record) -> (u64, PublicKey) {
+    let since = match request.body() {
+        Body::TurnRequest(request) => request.since,
+        _ => u64::MAX,
+    };
+    (since, request.author())
+}
+
 impl Floor {
     /// Raised hands, next first.
     pub fn queue(&self) -> impl Iterator<Item = PublicKey> {
@@ -54,7 +63,7 @@ impl Floor {
             .values()
             .filter(|r| self.is_open(r) && self.passed_on != Some(r.id()))
             .collect();
-        raised.sort_by_key(|r| order(r));
+        raised.sort_by_key(|r| place(r));
         raised.into_iter().map(Record::author)
     }
 
@@ -89,6 +98,12 @@ impl Floor {
             holder,
             seconds: extended.chain([seconds]).max().unwrap_or(seconds),
         })
+    }
+
+    /// The open request of somebody who waits.
+    pub(super) fn waiting(&self, member: &PublicKey) -> Option<&Record> {
+        let request = self.requests.get(member)?;
+        (self.is_open(request) && self.passed_on != Some(request.id())).then_some(request)
     }
 
     /// What somebody who comes in now needs to know: open requests, and the grant in force.
@@ -134,7 +149,7 @@ impl Floor {
             .requests
             .values()
             .filter(|r| holds(r))
-            .min_by_key(|r| order(r))
+            .min_by_key(|r| place(r))
             .map(Record::id);
         self.passed_on = first;
         had || first.is_some()

@@ -287,6 +287,10 @@ impl CircleState {
             .turn(self.charter.turn_seconds, |key| self.leads(key));
         turn.filter(|t| !self.is_frozen() && policy::may_take_turn(self, &t.holder))
     }
+    /// The open request of somebody who waits for a turn.
+    pub fn request_of(&self, member: &PublicKey) -> Option<&Record> {
+        self.floor.waiting(member)
+    }
     /// What somebody who comes in now needs to know of turns.
     pub fn floor_records(&self) -> impl Iterator<Item = &Record> {
         self.floor.records()
@@ -358,11 +362,13 @@ impl CircleState {
         };
         entries.into_iter().flat_map(with_join).collect()
     }
-    /// What stands outside the chains, or beside them: forks, what members joined with, and who left.
+    /// What two may differ in who have read equally far: forks, known or not, what members joined with, and
+    /// who left.
     pub fn aside(&self) -> impl Iterator<Item = &Record> {
         let forks = self.chains.forks().flat_map(|(one, other)| [one, other]);
         let joins = self.members().flat_map(|(_, m)| [&m.pledge, &m.join]);
-        forks.chain(joins).chain(self.left.values())
+        let ends = self.chains.ends(&self.powers);
+        forks.chain(ends).chain(joins).chain(self.left.values())
     }
     /// Pairs of entries that contradict each other.
     pub fn forks(&self) -> impl Iterator<Item = (&Record, &Record)> {

@@ -464,10 +464,14 @@ pub struct Door {
 #[cbor(map)]
 pub struct Close {}
 
-/// Raises a hand.
+/// Raises a hand, or says that it is still up: whoever was out of reach may not know that they were answered.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct TurnRequest {}
+pub struct TurnRequest {
+    /// Lamport time at which it was raised first: the place in the queue.
+    #[n(0)]
+    pub since: u64,
+}
 
 /// Gives the turn, and answers the holder's requests up to this record's Lamport time.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -714,6 +718,7 @@ pub(super) fn validate(body: &super::Body) -> Result<(), RecordError> {
             require("until", r.until.is_none_or(|u| u <= MAX_INTEGER))?;
             require("cut", r.cut.is_none_or(|c| c.seq <= MAX_INTEGER))
         }
+        Body::TurnRequest(r) => require("since", r.since <= MAX_INTEGER),
         Body::Mute(m) => require("until", m.until <= MAX_INTEGER),
         Body::Revocation(r) => require("cut", r.cut.seq <= MAX_INTEGER),
         Body::Succession(s) => require("cut", s.cut.seq <= MAX_INTEGER),
@@ -746,7 +751,6 @@ pub(super) fn validate(body: &super::Body) -> Result<(), RecordError> {
         | Body::Mode(_)
         | Body::Door(_)
         | Body::Close(_)
-        | Body::TurnRequest(_)
         | Body::TurnRelease(_)
         | Body::Leave(_)
         | Body::Erase(_)

@@ -107,7 +107,7 @@ impl Session {
             _ => return Err(SessionError::NotNow),
         };
         let texts = state.charter().texts;
-        if texts != crate::texts::hash() {
+        if crate::texts::by_hash(&texts).is_none() {
             // Nobody signs what this program could not show them.
             return Err(SessionError::Refused(Refused::OtherTexts));
         }
@@ -190,7 +190,7 @@ impl Session {
     }
 
     fn handle_charter(&mut self, now: Now, envelope: &[u8]) {
-        if self.stage != Stage::Seeking {
+        if self.stage != Stage::Seeking || self.state.is_some() {
             let own = self.state.as_ref().map(|s| s.founding().envelope());
             if own.is_some_and(|own| **own == *envelope) {
                 self.door_replies.remove(&DoorReply::Charter);

@@ -83,7 +83,7 @@ impl Founding {
             recovery_key: self.recovery_key,
             leader,
             admission: self.admission,
-            texts: texts::hash(),
+            texts: texts::of_language(&self.language).hash(),
             max_members: self.max_members,
             turn_seconds: self.turn_seconds,
             floor: self.floor,
@@ -123,7 +123,10 @@ impl Session {
         session.open_door();
 
         let accepted = texts::all_clauses().map(|c| c.mark.to_owned()).collect();
-        let texts = texts::hash();
+        let texts = session
+            .state
+            .as_ref()
+            .map_or_else(texts::hash, |s| s.charter().texts);
         let pledge = session.sign_own(now, LASTING_MINUTES, Pledge { texts, accepted })?;
         let join = Join {
             name,

@@ -413,6 +413,8 @@ pub struct Session {
     tickets: BTreeMap<u64, u64>,
     catch_up_allowed: Duration,
     hello_allowed: Duration,
+    /// When one last said that one's hand is up.
+    hand_said: Duration,
     renew_allowed: Duration,
     replied: BTreeMap<DoorReply, Duration>,
     /// Leader: who has said hello under the current epoch, and how often the others were sent its key.
@@ -463,6 +465,7 @@ impl Session {
             tickets: BTreeMap::new(),
             catch_up_allowed: Duration::ZERO,
             hello_allowed: Duration::ZERO,
+            hand_said: Duration::ZERO,
             renew_allowed: Duration::ZERO,
             replied: BTreeMap::new(),
             arrived: Default::default(),
@@ -540,6 +543,8 @@ impl Session {
         session.durable = session.own_head();
         session.open_door();
         if admitted {
+            // Inside only if the latest circle key stored here is for oneself.
+            session.stage = Stage::Knocking;
             session.enter_latest_epoch(now);
             session.timers.set(Timer::Knock, now.at);
         } else if session.knock.is_empty() || may_return {

@@ -130,6 +130,7 @@ impl Session {
     }
 
     pub(super) fn say_hello(&mut self, now: Now) {
+        self.renew_hand(now);
         let message = CircleMessage {
             records: self.hello_records(now),
             voice_key: None,
@@ -309,8 +310,31 @@ impl Session {
         if state.queue().any(|key| key == me) {
             return Ok(());
         }
-        let request = self.sign_own(now, LIVE_MINUTES, crate::record::TurnRequest {})?;
+        let since = self.next_lamport();
+        let request = self.sign_own(now, LIVE_MINUTES, crate::record::TurnRequest { since })?;
+        self.hand_said = now.at;
         self.publish_own(now, request)
+    }
+
+    /// Says again that one's hand is up: whoever was out of reach may have been answered meanwhile, and does
+    /// not know.
+    fn renew_hand(&mut self, now: Now) {
+        let me = self.me.public_key();
+        let waiting = self.state.as_ref().and_then(|s| s.request_of(&me));
+        let Some(Body::TurnRequest(raised)) = waiting.map(Record::body) else {
+            return;
+        };
+        let since = raised.since;
+        if now.at < self.hand_said + HELLO_EVERY {
+            return;
+        }
+        self.hand_said = now.at;
+        let request = crate::record::TurnRequest { since };
+        if let Ok(request) = self.sign_own(now, LIVE_MINUTES, request)
+            && let Some(state) = self.state.as_mut()
+        {
+            let _ = state.apply(&request);
+        }
     }
 
     /// Takes the hand down, or gives the turn back.
