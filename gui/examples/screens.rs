@@ -22,8 +22,24 @@ struct Studio {
 }
 
 impl Studio {
+    /// Somebody thanks somebody.
+    fn thanks(&self) {
+        self.take_of("thanks", &samples::inside(samples::circle(7)), |node, _| {
+            node.happens(undertone_node::api::Event::Thanked {
+                from: samples::key(3),
+                subject: samples::key(2),
+                gratitude: undertone_node::api::Gratitude::ForSharing,
+            });
+        });
+    }
+
     /// Takes pictures of what `snapshot` looks like once `go` has been there.
     fn take(&self, name: &str, snapshot: &Snapshot, go: impl Fn(&mut Window)) {
+        self.take_of(name, snapshot, |_, window| go(window));
+    }
+
+    /// Takes pictures of what `snapshot` looks like once `go` has been there, and had things happen.
+    fn take_of(&self, name: &str, snapshot: &Snapshot, go: impl Fn(&FakeNode, &mut Window)) {
         for (size, (width, height)) in [("small", (800.0, 600.0)), ("large", (1920.0, 1080.0))] {
             for (theme, preference) in [
                 ("light", ThemePreference::Light),
@@ -36,18 +52,19 @@ impl Studio {
                 // A large text is a small window, enlarged.
                 let scale = f32::from(self.percent) / 100.0;
                 let node = FakeNode::showing(snapshot.clone());
+                let seen = node.clone();
                 let mut window = Harness::builder()
                     .with_size(vec2(width, height) / scale)
                     .with_pixels_per_point(scale)
                     .with_max_steps(30)
                     .wgpu()
                     .build_eframe(|cc| {
-                        let mut app = App::new(&cc.egui_ctx, node, None);
+                        let mut app = App::new(&cc.egui_ctx, seen, None);
                         app.set_appearance(preference, 100, true);
                         app
                     });
                 window.run_steps(3);
-                go(&mut window);
+                go(&node, &mut window);
                 window.run_steps(4);
                 let picture = window.render().expect("a picture");
                 picture
@@ -94,6 +111,8 @@ fn main() {
     }
     let door = samples::at(Place::Door(samples::door()));
     studio.take("screening", &door, |w| press(w, "Read on"));
+    let spanish = samples::at(Place::Door(samples::spanish()));
+    studio.take("screening-spanish", &spanish, |w| press(w, "Read on"));
     let tick = |w: &mut Window, texts: &[undertone_protocol::texts::ClauseText]| {
         for clause in texts {
             press(w, clause.full);
@@ -117,6 +136,42 @@ fn main() {
     studio.take("removal", &samples::inside(samples::led(7)), |w| {
         press(w, "Slow River, speaking, two minutes left");
     });
+    let led = samples::inside(samples::led(7));
+    for (name, menu) in [
+        ("care-thank", "Thank"),
+        ("care-refer", "Tell them alone"),
+        ("care-silence", "Silence"),
+        ("care-role", "Role"),
+    ] {
+        studio.take(name, &led, |w| {
+            press(w, "Slow River, speaking, two minutes left");
+            press(w, menu);
+        });
+    }
+    // Where there is no room beside the ring, the panel is behind a button.
+    let panel = |w: &mut Window| {
+        if w.query_by_label("Leading (2)").is_some() {
+            press(w, "Leading (2)");
+        }
+    };
+    studio.take("leader-end", &led, |w| {
+        panel(w);
+        press(w, "End the circle for good");
+    });
+    studio.take("leader-log", &led, |w| {
+        panel(w);
+        w.get_by_label("End the circle for good").scroll_to_me()
+    });
+    studio.take("parting", &samples::inside(samples::circle(7)), |w| {
+        press(w, "Leave the circle");
+    });
+    studio.take("start-more", &home, |w| {
+        w.get_by_role_and_label(egui::accesskit::Role::Button, "Start a circle")
+            .click_accesskit();
+        w.run_steps(2);
+        w.get_by_label("Turns pass on by themselves").scroll_to_me();
+    });
+    studio.thanks();
     studio.take("member", &samples::inside(samples::circle(7)), |w| {
         press(w, "Slow River, speaking, two minutes left");
     });

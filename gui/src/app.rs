@@ -1,11 +1,13 @@
 //! The window's loop: take the snapshot, draw it, send what was asked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use egui::{Context, Key, KeyboardShortcut, Modifiers, Ui, ViewportCommand};
-use undertone_node::api::Place;
+use undertone_node::api::{Place, Snapshot};
 
 use crate::backend::Backend;
+use crate::news::News;
 use crate::text::Language;
 use crate::theme;
 use crate::ui::{self, Screen};
@@ -25,6 +27,7 @@ const USUAL_SIZE_KEY: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAN
 /// The window of one node.
 pub struct App<B> {
     backend: B,
+    news: News,
     view: ViewState,
     language: Language,
     /// The screen drawn last.
@@ -42,8 +45,10 @@ impl<B: Backend> App<B> {
         let waker = ctx.clone();
         backend.on_change(Box::new(move || waker.request_repaint()));
         let view = ViewState::new(&backend.snapshot(), errand);
+        let news = News::new(ctx, |to| backend.pass_on(to));
         Self {
             backend,
+            news,
             view,
             language: Language::default(),
             shown: "",
@@ -94,6 +99,7 @@ impl<B: Backend> App<B> {
             // Whoever comes to a door again reads it again.
             self.view.door = AtDoor::default();
         }
+        self.hear(&ctx, &snapshot);
         let shown = ui::key(&snapshot, &self.view);
         if shown != self.shown {
             self.shown = shown;
@@ -126,6 +132,22 @@ impl<B: Backend> App<B> {
         }
         for command in commands {
             self.backend.send(command);
+        }
+    }
+
+    /// Takes note of what happened in the circle, and draws again when some of it has been shown long enough.
+    fn hear(&mut self, ctx: &Context, snapshot: &Snapshot) {
+        if let Place::Circle(circle) = &snapshot.place {
+            self.view.stand_at(circle.door.circle);
+            self.view.inside.follow(circle, snapshot.notice.as_ref());
+        }
+        let now = Duration::try_from_secs_f64(ctx.input(|i| i.time)).unwrap_or_default();
+        let inside = &mut self.view.inside;
+        for event in self.news.take() {
+            inside.note(&event, now);
+        }
+        if let Some(left) = inside.fade(now) {
+            ctx.request_repaint_after(left);
         }
     }
 

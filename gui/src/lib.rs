@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Snapshot ──► ui/ (one file a screen) ──► widgets/ ──► egui
-//!     view_state ◄──┘ └──► Command
+//!    Event ──► view_state ◄──┘ └──► Command
 //! ```
 //!
 //! It deliberately lacks rules, sockets, sound, files, locks and threads: it decides nothing, and
@@ -14,6 +14,7 @@ mod app;
 mod backend;
 mod badge;
 pub mod launch;
+mod news;
 mod text;
 mod theme;
 mod ui;
@@ -23,4 +24,5 @@ mod widgets;
 pub use app::App;
 pub use backend::Backend;
 pub use badge::badge;
+pub use news::Courier;
 pub use view_state::Errand;

@@ -1,14 +1,18 @@
 //! What the window itself remembers: selections and text being typed. Everything else is the node's.
 
+mod inside;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use egui::ThemePreference;
 use undertone_node::api::{
-    AdmissionMode, CircleDraft, CircleId, Command, PublicKey, RouteDraft, Snapshot,
+    AdmissionMode, CircleDraft, CircleId, Command, FloorMode, RouteDraft, Snapshot,
 };
 
 use crate::text;
+
+pub(crate) use inside::{Asking, Inside, MemberMenu, PartingWay, Thanked};
 
 /// Where somebody is who is at no circle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +78,8 @@ pub(crate) struct DraftForm {
     pub(crate) admission: AdmissionMode,
     pub(crate) max_members: u8,
     pub(crate) turn_minutes: u64,
+    pub(crate) floor: FloorMode,
+    pub(crate) schedule: String,
     pub(crate) listener_welcome: bool,
     pub(crate) relayed: bool,
     pub(crate) relay: String,
@@ -88,6 +94,8 @@ impl Default for DraftForm {
             admission: AdmissionMode::Approval,
             max_members: 8,
             turn_minutes: 3,
+            floor: FloorMode::Active,
+            schedule: String::new(),
             listener_welcome: false,
             relayed: false,
             relay: String::new(),
@@ -98,6 +106,7 @@ impl Default for DraftForm {
 impl DraftForm {
     /// The form as the node takes it.
     pub(crate) fn draft(&self) -> CircleDraft {
+        let schedule = self.schedule.trim();
         CircleDraft {
             topic: self.topic.trim().to_owned(),
             title: self.title.trim().to_owned(),
@@ -105,6 +114,8 @@ impl DraftForm {
             admission: self.admission,
             max_members: self.max_members,
             turn: Duration::from_secs(60 * self.turn_minutes),
+            floor: self.floor,
+            schedule: (!schedule.is_empty()).then(|| schedule.to_owned()),
             listener_welcome: self.listener_welcome,
             route: if self.relayed {
                 RouteDraft::Relay(self.relay.trim().to_owned())
@@ -169,12 +180,7 @@ pub(crate) struct ViewState {
     pub(crate) invite: String,
     pub(crate) draft: DraftForm,
     pub(crate) door: AtDoor,
-    /// Whose card is open in the circle.
-    pub(crate) selected: Option<PublicKey>,
-    /// In a narrow window: the side panel is open instead of the ring.
-    pub(crate) side_open: bool,
-    /// The invite link was just copied.
-    pub(crate) copied: bool,
+    pub(crate) inside: Inside,
     pub(crate) appearance: Appearance,
     pub(crate) appearance_open: bool,
 }
@@ -191,9 +197,7 @@ impl ViewState {
             invite: String::new(),
             draft: DraftForm::default(),
             door: AtDoor::default(),
-            selected: None,
-            side_open: false,
-            copied: false,
+            inside: Inside::default(),
             appearance: Appearance::default(),
             appearance_open: false,
         };
@@ -218,9 +222,7 @@ impl ViewState {
                 circle: Some(circle),
                 ..AtDoor::default()
             };
-            self.selected = None;
-            self.side_open = false;
-            self.copied = false;
+            self.inside = Inside::default();
         }
     }
 }

@@ -101,7 +101,9 @@ fn the_bar_asks_for_what_it_says() {
         press(&mut window, "Pass: leave the line, or give your turn back"),
         ["Pass"]
     );
-    assert_eq!(press(&mut window, "Leave the circle"), ["Leave"]);
+    // Leaving asks how; nothing is sent before.
+    assert!(press(&mut window, "Leave the circle").is_empty());
+    assert_eq!(press(&mut window, "Leave now"), ["Leave"]);
 }
 
 #[test]
@@ -117,7 +119,9 @@ fn removal_takes_two_clicks_the_person_then_the_clause() {
     let river = samples::key(2);
     assert_eq!(
         node.take_sent(),
-        [format!("Remove {{ member: {river:?}, clause: \"2\" }}")]
+        [format!(
+            "Remove {{ member: {river:?}, clause: \"2\", minutes: None }}"
+        )]
     );
     // The card is closed, so that a third click meets nobody.
     assert!(
@@ -185,8 +189,18 @@ fn the_leader_admits_refuses_and_gives_turns() {
         ),
         ("End this turn", "EndTurn".to_owned()),
         (
-            "Give turns by themselves, in order",
-            "SetAutoTurns(true)".to_owned(),
+            "Let this turn last one minute longer",
+            "ExtendTurn(240)".to_owned(),
+        ),
+        (
+            "Turns pass on by themselves",
+            "SetFloorMode(Passive)".to_owned(),
+        ),
+        ("Close the door", "SetDoor(false)".to_owned()),
+        ("Pause the circle", "Freeze(true)".to_owned()),
+        (
+            "Take the removal of Loud Gull back, so that they may knock again",
+            format!("Reinstate({:?})", samples::key(50)),
         ),
     ] {
         window.get_by_label(label).click();

@@ -186,6 +186,30 @@ fn the_charter_says_who_could_see_ones_address() {
 }
 
 #[test]
+fn the_texts_are_those_that_the_charter_names() {
+    let node = FakeNode::showing(samples::at(Place::Door(samples::spanish())));
+    let mut window = window(&node, 800.0, 600.0, None);
+    let spanish = texts::of_language("es");
+    for line in spanish.is_not {
+        window.get_by_label(line);
+    }
+    press(&mut window, "Read on", Key::Enter);
+    tick_page(
+        &mut window,
+        spanish.screening.iter().chain([&spanish.adult]),
+        "Go on",
+    );
+    tick_page(&mut window, spanish.pledge.iter(), "Go on");
+    tick_page(&mut window, spanish.terms.iter(), "Sign and knock");
+    assert!(node.take_sent()[0].starts_with("SignPledge"));
+    // Nobody signs what cannot be shown.
+    let node = FakeNode::showing(samples::at(Place::Door(samples::unknown())));
+    let window = crate::window(&node, 800.0, 600.0, None);
+    window.get_by_label_contains("texts that this program does not have");
+    assert!(!enabled(&window, "Read on"));
+}
+
+#[test]
 fn a_circle_is_started_from_its_form() {
     let node = FakeNode::showing(samples::at(Place::Lobby));
     let mut window = window(&node, 800.0, 600.0, None);
@@ -201,7 +225,12 @@ fn a_circle_is_started_from_its_form() {
     tab_to(&mut window, "What the circle is called");
     window.event(egui::Event::Text("Tuesday".to_owned()));
     window.run_ok();
-    press(&mut window, "Everybody with the invite", Key::Space);
+    tab_to(&mut window, "When it meets, if it meets again");
+    window.event(egui::Event::Text("Tuesdays".to_owned()));
+    window.run_ok();
+    press(&mut window, "Anybody, the door is open", Key::Space);
+    press(&mut window, "Whoever has a personal invite", Key::Space);
+    press(&mut window, "Turns pass on by themselves", Key::Space);
     press(&mut window, "Open the circle", Key::Enter);
     let sent = node.sent.borrow();
     let [Command::StartCircle(draft)] = sent.as_slice() else {
@@ -213,4 +242,6 @@ fn a_circle_is_started_from_its_form() {
     );
     assert_eq!(draft.admission, undertone_node::api::AdmissionMode::Invite);
     assert_eq!(draft.turn.as_secs(), 180);
+    assert_eq!(draft.floor, undertone_node::api::FloorMode::Passive);
+    assert_eq!(draft.schedule.as_deref(), Some("Tuesdays"));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use undertone_dsp::Character;
 pub use undertone_protocol::circle::Role;
-pub use undertone_protocol::id::{CircleId, PublicKey};
+pub use undertone_protocol::id::{CircleId, PublicKey, TextsHash};
 pub use undertone_protocol::record::{AdmissionMode, FloorMode, Gratitude, RouteKind};
 
 /// Everything a person can ask of their node.
@@ -260,6 +260,10 @@ pub struct Door {
     pub who_sees_address: String,
     /// Whether this is a practice circle on this machine only.
     pub practice: bool,
+    /// The texts that its members agree to, as `undertone_protocol::texts::by_hash` finds them.
+    pub texts: TextsHash,
+    /// The texts that one signed last, in whatever circle.
+    pub signed: Option<TextsHash>,
 }
 
 /// The circle as its member sees it.

@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 
 use minicbor::{Decode, Encode};
 use tokio::sync::oneshot;
-use undertone_protocol::id::{CircleId, Nonce, PublicKey};
+use undertone_protocol::id::{CircleId, Nonce, PublicKey, TextsHash};
 use undertone_protocol::identity::{RootSeed, Secret};
 use undertone_protocol::invite::Token;
 use undertone_protocol::record::{Body, Record, RouteKind};
@@ -79,6 +79,9 @@ pub struct Settings {
     /// The headphones chosen.
     #[n(4)]
     pub output: Option<String>,
+    /// The texts signed last.
+    #[n(5)]
+    pub signed: Option<TextsHash>,
 }
 
 /// What is needed to come back to a circle, besides its records.

@@ -1,13 +1,17 @@
 //! English.
 
-use std::time::Duration;
+mod sentences;
 
-use undertone_dsp::Character;
-use undertone_node::api::{Connection, Heard, Role, RouteKind};
+use undertone_node::api::{Heard, RouteKind};
 
+use self::sentences::{
+    character_name, character_remark, gratitude, language_name, lower_first, member_marks,
+    member_sentence, removal_span, role_name, role_remark, span, time_left, upper_first,
+};
 use super::{
-    AppWords, AppearanceWords, CircleWords, ConnectingWords, DoorWords, FarewellWords, HomeWords,
-    LeaderWords, MemberFacts, NameWords, StartWords, VoiceWords, WaitingWords, WelcomeWords, Words,
+    AppWords, AppearanceWords, AskingWords, CircleWords, ConnectingWords, DoorWords, FarewellWords,
+    HomeWords, LeaderWords, MemberWords, NameWords, StartWords, VoiceWords, WaitingWords,
+    WelcomeWords, Words,
 };
 
 pub(super) const WORDS: Words = Words {
@@ -125,8 +129,19 @@ pub(super) const WORDS: Words = Words {
         who: "Who may come in",
         ask_me: "I am asked about each person",
         ask_me_remark: "You see a name and decide. The calmest choice for a circle of strangers.",
-        by_invite: "Everybody with the invite",
-        by_invite_remark: "Whoever has the link and signs the pledge is let in by itself.",
+        by_invite: "Whoever has a personal invite",
+        by_invite_remark: "Each invite lets one person in, once. Any member may pass one on to somebody they trust.",
+        open_door: "Anybody, the door is open",
+        open_door_remark: "A puzzle keeps a newcomer's computer busy for about ten seconds, and newcomers listen for two \
+            hours first. This is no protection against somebody's return: whoever was removed can come back under a \
+            new name.",
+        floor: "How turns are given",
+        floor_led: "I give the turns",
+        floor_led_remark: "You decide who speaks next.",
+        floor_passes: "Turns pass on by themselves",
+        floor_passes_remark: "In the order of raised hands. You can change this at any time.",
+        schedule: "When it meets, if it meets again",
+        schedule_hint: "for example: Tuesdays at 20:00, London time",
         most: "Most people at once",
         turn: "Longest turn",
         minutes: |minutes| {
@@ -175,7 +190,10 @@ pub(super) const WORDS: Words = Words {
         },
         admission: "Coming in",
         admission_ask: "The leader is asked about each person.",
-        admission_open: "Whoever has the invite and signs the pledge may come in.",
+        admission_invite: "Each invite lets one person in, once. Any member may pass one on.",
+        admission_open: "Anybody, after a puzzle that keeps your computer busy for about ten seconds. You listen \
+            for the first two hours. Nothing here keeps somebody from coming back under a new name.",
+        schedule: "It meets",
         listener: "Listeners",
         listener_yes: "A listener, a social worker for example, may attend, and is always shown as one.",
         listener_no: "No listeners. Everybody here takes part.",
@@ -185,6 +203,12 @@ pub(super) const WORDS: Words = Words {
             RouteKind::Relay => "Through one relay, sealed: the relay cannot listen.",
         },
         address: "Your address",
+        changed: "What has changed since you last signed",
+        changed_about: |before, now| format!("The texts went from version {before} to {now}."),
+        went: |words| format!("[was: {words}] "),
+        came: |words| format!("[now: {words}] "),
+        unknown_texts: "The members of this circle agreed on texts that this program does not have, so you cannot read \
+            and sign them here. A newer Undertone may have them.",
         screening_title: "Is this circle for you?",
         screening_intro: "Three statements, and nothing more is asked. Tick each one that is true.",
         pledge_title: "The pledge",
@@ -208,7 +232,9 @@ pub(super) const WORDS: Words = Words {
         title: "You have knocked",
         asked: "The leader sees the name you chose, and nothing else, and will let you in when it fits. \
             That can take a little while.",
-        open: "You are being let in.",
+        invited: "Your invite is being looked at, and then you are let in by itself.",
+        open: "Your computer is solving a puzzle, about ten seconds. Then you are let in, to listen for the first \
+            two hours.",
         step_back: "Step back from the door",
     },
     circle: CircleWords {
@@ -261,6 +287,46 @@ pub(super) const WORDS: Words = Words {
         volume_value: |percent| format!("{percent} %"),
         close_card: "Close",
         practice: "Practice",
+        thank: "Thank you",
+        thank_name: |name| format!("Thank {name}"),
+        thank_nobody: "Thank whoever spoke last",
+        gratitude,
+        thanks: |from, what| format!("{}: “{}”", upper_first(from), gratitude(what)),
+        thanks_sentence: |from, whom, what| {
+            format!("{} to {whom}: {}", upper_first(from), gratitude(what))
+        },
+        frozen: "The leader has paused the circle. Only whoever leads is heard until it goes on.",
+        frozen_unheard: "You are not heard while the circle is paused.",
+        door_closed: "The door is closed: nobody new comes in.",
+        cease: "The leader asks you to stop what you are saying (term 6). Please stop, and say so.",
+        cease_heard: "I have heard it",
+        silenced: "You are not heard for a while: the leader has silenced you. You can go on listening.",
+        newcomer: "You are new here, and listen for the first two hours. After that you can share.",
+        listener: "You are here as a listener, and are not heard.",
+        lead_lost: "You founded this circle, and you do not lead it now.",
+        lead_again: "Take the lead again",
+        invite: "Pass on an invite",
+        invite_once: "This link lets one person in, once. Give it to somebody you trust.",
+        invite_again: "Another invite",
+    },
+    asking: AskingWords {
+        leave_title: "Leaving the circle",
+        leave: "Leave",
+        leave_remark: "The sound ends, and your seat is free for somebody else.",
+        leave_go: "Leave now",
+        erase: "Leave, and ask everybody to delete what they hold of me",
+        erase_remark: "Your name, your pledge, and what you signed here. Honest programs delete it within 24 hours; \
+            nobody can promise more.",
+        erase_go: "Leave and ask them",
+        end: "End the circle for good",
+        end_remark: "For everybody, at once. It cannot be opened again.",
+        end_go: "End it for everybody",
+        stay: "Stay",
+        recover_title: "Take the lead again?",
+        recover_about: "The circle gets a new leading key, signed with the recovery key made when you founded it. \
+            Whoever leads now no longer does, and everybody is told. What was decided so far still counts.",
+        recover_go: "Take the lead",
+        not_now: "Not now",
     },
     leader: LeaderWords {
         panel: "Leading",
@@ -273,18 +339,24 @@ pub(super) const WORDS: Words = Words {
         refuse_name: |name| format!("Refuse {name}"),
         refused_before: "refused once before",
         auto_admit: "Let everybody with the invite in",
+        close_door: "Close the door",
+        open_door: "Open the door again",
+        pause: "Pause the circle",
+        pause_about: "Until it goes on, only you and those who lead with you are heard.",
+        go_on: "Let the circle go on",
+        end: "End the circle for good",
         turns: "Turns",
         end_turn: "End this turn",
         give_turn: "Give the turn",
         give_next: |name| format!("Give the turn to {name}"),
-        auto_turns: "Give turns by themselves, in order",
+        floor_led: "I give them",
+        floor_passes: "They pass on",
+        extend: "+ 1 minute",
+        extend_name: "Let this turn last one minute longer",
         invite: "Invite",
         invite_about: "Whoever has this link can come to the door.",
         copy: "Copy the link",
         copied: "Copied",
-        remove: "Remove from the circle",
-        remove_about: "Choosing a reason removes them at once: no more sound, and no way back in.",
-        remove_for: |name, mark, short| format!("Remove {name} now, for {mark}: {short}"),
         log: "What was decided",
         log_empty: "Nothing so far.",
         log_admitted: |name| format!("{name} was let in"),
@@ -294,6 +366,33 @@ pub(super) const WORDS: Words = Words {
         log_durable: "kept for good",
         log_writing: "being written down",
         log_time: |minute| format!("{:02}:{:02} UTC", minute / 60, minute % 60),
+        reinstate: "Take it back",
+        reinstate_name: |name| {
+            format!("Take the removal of {name} back, so that they may knock again")
+        },
+    },
+    member: MemberWords {
+        thank: "Thank",
+        cease: "Ask to stop",
+        cease_about: "Only they are told, and asked to say that they have heard it (term 6).",
+        cease_go: |name| format!("Ask {name} to stop"),
+        silence: "Silence",
+        silence_about: "Nobody hears them for a while. They stay, and go on hearing everybody.",
+        silence_for: |name, minutes| format!("Silence {name} for {minutes} minutes"),
+        silence_end: "Let them be heard again",
+        refer: "Tell them alone",
+        refer_about: "A number to call, for example. It is sealed so that only they can read it, and kept nowhere.",
+        refer_field: |name| format!("To {name} alone"),
+        refer_go: |name| format!("Tell {name}"),
+        refer_long: "That is a little long. Please say it shorter.",
+        role: "Role",
+        role_name,
+        role_remark,
+        remove: "Remove",
+        remove_about: "A reason removes them at once.",
+        remove_how_long: "For how long",
+        remove_span: removal_span,
+        remove_for: |name, mark, short| format!("Remove {name} now, for {mark}: {short}"),
     },
     farewell: FarewellWords {
         left_title: "You have left the circle",
@@ -302,7 +401,7 @@ pub(super) const WORDS: Words = Words {
         removed_title: "You are no longer in this circle",
         removed: |title| {
             format!(
-                "The leader of “{title}” has asked you to go, and this circle will not let you in again."
+                "The leader of “{title}” has asked you to go. Its door is closed to you, for good or for the time the leader has set."
             )
         },
         removed_clause: |mark| format!("The reason given, clause {mark}"),
@@ -310,6 +409,9 @@ pub(super) const WORDS: Words = Words {
         refused_title: "Not this time",
         refused_again: "The leader did not let you in just now. You may knock once more.",
         refused_final: "The leader did not let you in, and this circle's door stays closed for you. There are other circles.",
+        closed_title: "The circle has ended",
+        closed: "Its leader has closed it for everybody, and for good. The sound has ended and nothing of it was kept. \
+            What was said there stays among those who were there.",
         nobody_title: "Nobody is there",
         nobody: "Nobody answered behind this invite. The circle may be over, not open yet, or the link may have \
             lost a piece on its way. You can try again, or ask whoever gave it to you.",
@@ -329,220 +431,3 @@ pub(super) const WORDS: Words = Words {
         motion_remark: "Without it, a steady ring shows who is speaking.",
     },
 };
-
-fn character_name(character: Character) -> &'static str {
-    match character {
-        Character::Free => "Any",
-        Character::Low => "Low",
-        Character::Middle => "Middle",
-        Character::High => "High",
-        Character::Warm => "Warm",
-        Character::Bright => "Bright",
-    }
-}
-
-fn character_remark(character: Character) -> &'static str {
-    match character {
-        Character::Free => "The hardest to recognise",
-        Character::Low => "A low voice",
-        Character::Middle => "Neither low nor high",
-        Character::High => "A high voice",
-        Character::Warm => "A darker colour",
-        Character::Bright => "A lighter colour",
-    }
-}
-
-fn language_name(code: &str) -> String {
-    WORDS
-        .start
-        .languages
-        .iter()
-        .find(|(known, _)| *known == code)
-        .map_or_else(|| code.to_owned(), |(_, name)| (*name).to_owned())
-}
-
-/// "two minutes", "1 minute 30 seconds": exact, for rules.
-fn span(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let part = |count: u64, unit: &str| match count {
-        1 => format!("1 {unit}"),
-        count => format!("{count} {unit}s"),
-    };
-    match (seconds / 60, seconds % 60) {
-        (0, seconds) => part(seconds, "second"),
-        (minutes, 0) => part(minutes, "minute"),
-        (minutes, seconds) => format!("{} {}", part(minutes, "minute"), part(seconds, "second")),
-    }
-}
-
-/// "two minutes left": rounded, for the ear and the eye.
-fn time_left(left: Duration) -> String {
-    const SMALL: [&str; 11] = [
-        "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-    ];
-    let seconds = left.as_secs();
-    if seconds >= 55 {
-        let minutes = (seconds + 30) / 60;
-        let count = usize::try_from(minutes)
-            .ok()
-            .and_then(|m| SMALL.get(m))
-            .map_or_else(|| minutes.to_string(), |word| (*word).to_owned());
-        let unit = if minutes == 1 { "minute" } else { "minutes" };
-        return format!("{count} {unit} left");
-    }
-    if seconds >= 10 {
-        return format!("{} seconds left", (seconds + 5) / 10 * 10);
-    }
-    "a few seconds left".to_owned()
-}
-
-fn ordinal(place: usize) -> String {
-    const WORDS: [&str; 10] = [
-        "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth",
-        "tenth",
-    ];
-    place
-        .checked_sub(1)
-        .and_then(|i| WORDS.get(i))
-        .map_or_else(|| format!("number {place}"), |word| (*word).to_owned())
-}
-
-/// "Quiet Heron, speaking, two minutes left".
-fn member_sentence(m: &MemberFacts<'_>) -> String {
-    let mut parts = vec![m.name.to_owned()];
-    let mut say = |part: &str| parts.push(part.to_owned());
-    if m.me {
-        say("this is you");
-    }
-    match m.role {
-        Role::Leader => say("leads"),
-        Role::Listener => say("listener"),
-        Role::Participant => {}
-    }
-    match (m.speaking, m.turn_left) {
-        (true, _) => say("speaking"),
-        (false, Some(_)) => say("has the turn"),
-        (false, None) => {}
-    }
-    if let Some(left) = m.turn_left {
-        say(&time_left(left));
-    }
-    if let Some(place) = m.place_in_line {
-        say(&format!("{} in line", ordinal(place)));
-    }
-    match m.connection {
-        Connection::Good => {}
-        Connection::Unsteady => say("connection unsteady"),
-        Connection::Away => say("away for a moment, seat kept"),
-    }
-    if m.muted && m.connection != Connection::Away {
-        say("microphone off");
-    }
-    parts.join(", ")
-}
-
-/// A word or two under a name.
-fn member_marks(m: &MemberFacts<'_>) -> String {
-    let mut marks = Vec::new();
-    if m.me {
-        marks.push("you");
-    }
-    match m.role {
-        Role::Leader => marks.push("leads"),
-        Role::Listener => marks.push("listener"),
-        Role::Participant => {}
-    }
-    match (m.connection, m.speaking, m.muted) {
-        (Connection::Away, _, _) => marks.push("away"),
-        (_, true, _) => marks.push("speaking"),
-        (Connection::Unsteady, false, _) => marks.push("unsteady"),
-        (Connection::Good, false, true) if m.role != Role::Listener => marks.push("muted"),
-        (Connection::Good, false, _) => {}
-    }
-    marks.join(" · ")
-}
-
-fn lower_first(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_lowercase().chain(letters).collect()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn facts(name: &str) -> MemberFacts<'_> {
-        MemberFacts {
-            name,
-            me: false,
-            role: Role::Participant,
-            speaking: false,
-            muted: false,
-            connection: Connection::Good,
-            place_in_line: None,
-            turn_left: None,
-        }
-    }
-
-    #[test]
-    fn a_member_reads_as_one_sentence() {
-        let heron = MemberFacts {
-            speaking: true,
-            turn_left: Some(Duration::from_secs(121)),
-            ..facts("Quiet Heron")
-        };
-        assert_eq!(
-            member_sentence(&heron),
-            "Quiet Heron, speaking, two minutes left"
-        );
-        let fox = MemberFacts {
-            me: true,
-            role: Role::Leader,
-            muted: true,
-            place_in_line: Some(2),
-            ..facts("Amber Fox")
-        };
-        assert_eq!(
-            member_sentence(&fox),
-            "Amber Fox, this is you, leads, second in line, microphone off"
-        );
-        let away = MemberFacts {
-            muted: true,
-            connection: Connection::Away,
-            ..facts("Slow River")
-        };
-        assert_eq!(
-            member_sentence(&away),
-            "Slow River, away for a moment, seat kept"
-        );
-    }
-
-    #[test]
-    fn time_is_rounded_as_people_say_it() {
-        let left = |s| time_left(Duration::from_secs(s));
-        assert_eq!(left(180), "three minutes left");
-        assert_eq!(left(89), "one minute left");
-        assert_eq!(left(55), "one minute left");
-        assert_eq!(left(54), "50 seconds left");
-        assert_eq!(left(10), "10 seconds left");
-        assert_eq!(left(3), "a few seconds left");
-        assert_eq!(left(60 * 15), "15 minutes left");
-    }
-
-    #[test]
-    fn spans_are_exact() {
-        assert_eq!(span(Duration::from_secs(180)), "3 minutes");
-        assert_eq!(span(Duration::from_secs(61)), "1 minute 1 second");
-        assert_eq!(span(Duration::from_secs(45)), "45 seconds");
-    }
-
-    #[test]
-    fn nothing_promises_anonymity() {
-        // The voice is "harder to recognise", never "anonymous".
-        for text in [WORDS.voice.honest, WORDS.voice.intro, WORDS.welcome.intro] {
-            assert!(!text.to_lowercase().contains("anonym"), "{text}");
-        }
-    }
-}

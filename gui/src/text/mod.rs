@@ -9,7 +9,7 @@ mod pseudonyms;
 use std::time::Duration;
 
 use undertone_dsp::Character;
-use undertone_node::api::{Connection, Heard, Role, RouteKind};
+use undertone_node::api::{Connection, Gratitude, Heard, Role, RouteKind};
 
 pub(crate) use pseudonyms::suggest;
 
@@ -38,6 +38,10 @@ pub(crate) struct MemberFacts<'a> {
     pub(crate) role: Role,
     pub(crate) speaking: bool,
     pub(crate) muted: bool,
+    /// Somebody who leads lets nobody hear them.
+    pub(crate) silenced: bool,
+    /// Somebody has just thanked them.
+    pub(crate) thanked: bool,
     pub(crate) connection: Connection,
     /// 1 is next.
     pub(crate) place_in_line: Option<usize>,
@@ -57,7 +61,9 @@ pub(crate) struct Words {
     pub(crate) door: DoorWords,
     pub(crate) waiting: WaitingWords,
     pub(crate) circle: CircleWords,
+    pub(crate) asking: AskingWords,
     pub(crate) leader: LeaderWords,
+    pub(crate) member: MemberWords,
     pub(crate) farewell: FarewellWords,
     pub(crate) appearance: AppearanceWords,
 }
@@ -163,6 +169,15 @@ pub(crate) struct StartWords {
     pub(crate) ask_me_remark: &'static str,
     pub(crate) by_invite: &'static str,
     pub(crate) by_invite_remark: &'static str,
+    pub(crate) open_door: &'static str,
+    pub(crate) open_door_remark: &'static str,
+    pub(crate) floor: &'static str,
+    pub(crate) floor_led: &'static str,
+    pub(crate) floor_led_remark: &'static str,
+    pub(crate) floor_passes: &'static str,
+    pub(crate) floor_passes_remark: &'static str,
+    pub(crate) schedule: &'static str,
+    pub(crate) schedule_hint: &'static str,
     pub(crate) most: &'static str,
     pub(crate) turn: &'static str,
     pub(crate) minutes: fn(minutes: u64) -> String,
@@ -201,13 +216,20 @@ pub(crate) struct DoorWords {
     pub(crate) turns_value: fn(Duration) -> String,
     pub(crate) admission: &'static str,
     pub(crate) admission_ask: &'static str,
+    pub(crate) admission_invite: &'static str,
     pub(crate) admission_open: &'static str,
+    pub(crate) schedule: &'static str,
     pub(crate) listener: &'static str,
     pub(crate) listener_yes: &'static str,
     pub(crate) listener_no: &'static str,
     pub(crate) travel: &'static str,
     pub(crate) travel_value: fn(RouteKind) -> &'static str,
     pub(crate) address: &'static str,
+    pub(crate) changed: &'static str,
+    pub(crate) changed_about: fn(before: &str, now: &str) -> String,
+    pub(crate) went: fn(words: &str) -> String,
+    pub(crate) came: fn(words: &str) -> String,
+    pub(crate) unknown_texts: &'static str,
     pub(crate) screening_title: &'static str,
     pub(crate) screening_intro: &'static str,
     pub(crate) pledge_title: &'static str,
@@ -224,6 +246,7 @@ pub(crate) struct DoorWords {
 pub(crate) struct WaitingWords {
     pub(crate) title: &'static str,
     pub(crate) asked: &'static str,
+    pub(crate) invited: &'static str,
     pub(crate) open: &'static str,
     pub(crate) step_back: &'static str,
 }
@@ -262,6 +285,44 @@ pub(crate) struct CircleWords {
     pub(crate) volume_value: fn(percent: u32) -> String,
     pub(crate) close_card: &'static str,
     pub(crate) practice: &'static str,
+    pub(crate) thank: &'static str,
+    pub(crate) thank_name: fn(name: &str) -> String,
+    pub(crate) thank_nobody: &'static str,
+    pub(crate) gratitude: fn(Gratitude) -> &'static str,
+    pub(crate) thanks: fn(from: &str, Gratitude) -> String,
+    pub(crate) thanks_sentence: fn(from: &str, whom: &str, Gratitude) -> String,
+    pub(crate) frozen: &'static str,
+    pub(crate) frozen_unheard: &'static str,
+    pub(crate) door_closed: &'static str,
+    pub(crate) cease: &'static str,
+    pub(crate) cease_heard: &'static str,
+    pub(crate) silenced: &'static str,
+    pub(crate) newcomer: &'static str,
+    pub(crate) listener: &'static str,
+    pub(crate) lead_lost: &'static str,
+    pub(crate) lead_again: &'static str,
+    pub(crate) invite: &'static str,
+    pub(crate) invite_once: &'static str,
+    pub(crate) invite_again: &'static str,
+}
+
+/// Asked before what cannot be taken back.
+pub(crate) struct AskingWords {
+    pub(crate) leave_title: &'static str,
+    pub(crate) leave: &'static str,
+    pub(crate) leave_remark: &'static str,
+    pub(crate) leave_go: &'static str,
+    pub(crate) erase: &'static str,
+    pub(crate) erase_remark: &'static str,
+    pub(crate) erase_go: &'static str,
+    pub(crate) end: &'static str,
+    pub(crate) end_remark: &'static str,
+    pub(crate) end_go: &'static str,
+    pub(crate) stay: &'static str,
+    pub(crate) recover_title: &'static str,
+    pub(crate) recover_about: &'static str,
+    pub(crate) recover_go: &'static str,
+    pub(crate) not_now: &'static str,
 }
 
 /// The leader's side.
@@ -276,18 +337,24 @@ pub(crate) struct LeaderWords {
     pub(crate) refuse_name: fn(name: &str) -> String,
     pub(crate) refused_before: &'static str,
     pub(crate) auto_admit: &'static str,
+    pub(crate) close_door: &'static str,
+    pub(crate) open_door: &'static str,
+    pub(crate) pause: &'static str,
+    pub(crate) pause_about: &'static str,
+    pub(crate) go_on: &'static str,
+    pub(crate) end: &'static str,
     pub(crate) turns: &'static str,
     pub(crate) end_turn: &'static str,
     pub(crate) give_turn: &'static str,
     pub(crate) give_next: fn(name: &str) -> String,
-    pub(crate) auto_turns: &'static str,
+    pub(crate) floor_led: &'static str,
+    pub(crate) floor_passes: &'static str,
+    pub(crate) extend: &'static str,
+    pub(crate) extend_name: &'static str,
     pub(crate) invite: &'static str,
     pub(crate) invite_about: &'static str,
     pub(crate) copy: &'static str,
     pub(crate) copied: &'static str,
-    pub(crate) remove: &'static str,
-    pub(crate) remove_about: &'static str,
-    pub(crate) remove_for: fn(name: &str, mark: &str, short: &str) -> String,
     pub(crate) log: &'static str,
     pub(crate) log_empty: &'static str,
     pub(crate) log_admitted: fn(name: &str) -> String,
@@ -295,6 +362,33 @@ pub(crate) struct LeaderWords {
     pub(crate) log_durable: &'static str,
     pub(crate) log_writing: &'static str,
     pub(crate) log_time: fn(minute_of_day: u64) -> String,
+    pub(crate) reinstate: &'static str,
+    pub(crate) reinstate_name: fn(name: &str) -> String,
+}
+
+/// What can be done about one member.
+pub(crate) struct MemberWords {
+    pub(crate) thank: &'static str,
+    pub(crate) cease: &'static str,
+    pub(crate) cease_about: &'static str,
+    pub(crate) cease_go: fn(name: &str) -> String,
+    pub(crate) silence: &'static str,
+    pub(crate) silence_about: &'static str,
+    pub(crate) silence_for: fn(name: &str, minutes: u64) -> String,
+    pub(crate) silence_end: &'static str,
+    pub(crate) refer: &'static str,
+    pub(crate) refer_about: &'static str,
+    pub(crate) refer_field: fn(name: &str) -> String,
+    pub(crate) refer_go: fn(name: &str) -> String,
+    pub(crate) refer_long: &'static str,
+    pub(crate) role: &'static str,
+    pub(crate) role_name: fn(Role) -> &'static str,
+    pub(crate) role_remark: fn(Role) -> &'static str,
+    pub(crate) remove: &'static str,
+    pub(crate) remove_about: &'static str,
+    pub(crate) remove_how_long: &'static str,
+    pub(crate) remove_span: fn(minutes: Option<u64>) -> &'static str,
+    pub(crate) remove_for: fn(name: &str, mark: &str, short: &str) -> String,
 }
 
 /// How it ended.
@@ -308,6 +402,8 @@ pub(crate) struct FarewellWords {
     pub(crate) refused_title: &'static str,
     pub(crate) refused_again: &'static str,
     pub(crate) refused_final: &'static str,
+    pub(crate) closed_title: &'static str,
+    pub(crate) closed: &'static str,
     pub(crate) nobody_title: &'static str,
     pub(crate) nobody: &'static str,
     pub(crate) home: &'static str,

@@ -2,11 +2,12 @@
 
 use egui::accesskit::Live;
 use egui::{Rect, Ui, UiBuilder, pos2, vec2};
-use undertone_node::api::{Circle, Command, Heard, PublicKey};
+use undertone_node::api::{Circle, Command, Heard, PublicKey, Role};
 
 use super::Screen;
 use crate::text::CircleWords;
-use crate::theme::{Palette, space};
+use crate::theme::{Palette, space, type_scale};
+use crate::view_state::{Asking, MemberMenu, PartingWay, Thanked};
 use crate::widgets::{Icon, Press, prose};
 
 /// A window lower than this has no line to spare.
@@ -40,14 +41,28 @@ pub(super) fn show(
     let inner = room.shrink2(vec2(space::M, 10.0));
     ui.scope_builder(UiBuilder::new().max_rect(inner), |ui| {
         ui.spacing_mut().item_spacing.y = space::S;
-        said(ui, &screen.words.circle, circle);
+        let thanked = screen.view.inside.thanked();
+        said(ui, &screen.words.circle, circle, thanked);
         buttons(ui, screen, circle, with_side);
     });
     ui.add_space(10.0);
 }
 
-/// Whether one is heard, and who is next: two lines in words.
-fn said(ui: &mut Ui, words: &CircleWords, circle: &Circle) {
+/// Why one is not heard, beyond not having the turn.
+fn unheard(words: &CircleWords, circle: &Circle) -> Option<&'static str> {
+    let me = circle.members.iter().find(|m| m.key == circle.me)?;
+    match (circle.heard, me.role) {
+        (Heard::Yes | Heard::NoVoice, _) => None,
+        _ if me.silenced => Some(words.silenced),
+        _ if circle.frozen && !circle.leading => Some(words.frozen_unheard),
+        (_, Role::Newcomer) => Some(words.newcomer),
+        (_, Role::Listener) => Some(words.listener),
+        _ => None,
+    }
+}
+
+/// Whether one is heard, and who is next or was just thanked: two lines in words.
+fn said(ui: &mut Ui, words: &CircleWords, circle: &Circle, thanked: Option<&Thanked>) {
     let p = Palette::of(ui);
     let holder = circle
         .turn
@@ -57,7 +72,9 @@ fn said(ui: &mut Ui, words: &CircleWords, circle: &Circle) {
         .turn
         .as_ref()
         .is_some_and(|turn| turn.holder == circle.me);
-    let heard = if my_turn && circle.heard == Heard::Muted {
+    let heard = if let Some(why) = unheard(words, circle) {
+        why.to_owned()
+    } else if my_turn && circle.heard == Heard::Muted {
         words.heard_leader_muted.to_owned()
     } else {
         (words.heard)(circle.heard, holder)
@@ -77,25 +94,49 @@ fn said(ui: &mut Ui, words: &CircleWords, circle: &Circle) {
             .collect();
         format!("{}: {}", words.queue, names.join(", "))
     };
+    let queue = |ui: &mut Ui| match thanked {
+        Some(thanked) => thanks(ui, words, circle, thanked),
+        None => {
+            prose::small(ui, &queue);
+        }
+    };
     let roomy = ui.available_width() > 720.0;
     if roomy {
         egui::Sides::new()
             .height(22.0)
             .shrink_right()
             .truncate()
-            .show(
-                ui,
-                |ui| status(ui, icon, ink, &heard),
-                |ui| {
-                    prose::small(ui, &queue);
-                },
-            );
+            .show(ui, |ui| status(ui, icon, ink, &heard), queue);
     } else {
         status(ui, icon, ink, &heard);
         // The ring says by number who is next; in a small window that must do.
         if ui.ctx().content_rect().height() > LOW {
-            prose::small(ui, &queue);
+            ui.horizontal(queue);
         }
+    }
+}
+
+/// Somebody has just thanked somebody. Read in full by a screen reader; for the eye, a heart marks whom.
+fn thanks(ui: &mut Ui, words: &CircleWords, circle: &Circle, thanked: &Thanked) {
+    let p = Palette::of(ui);
+    let from = name_of(words, circle, thanked.from);
+    let whom = name_of(words, circle, thanked.subject);
+    let shown = (words.thanks)(from, thanked.gratitude);
+    let sentence = (words.thanks_sentence)(from, whom, thanked.gratitude);
+    let heart = |ui: &mut Ui| {
+        let (at, _) = ui.allocate_exact_size(vec2(18.0, 18.0), egui::Sense::hover());
+        Icon::Heart.paint(ui.painter(), at, p.accent);
+    };
+    let from_right = ui.layout().prefer_right_to_left();
+    if !from_right {
+        heart(ui);
+    }
+    let line = prose::one_line(ui, &shown, type_scale::small_strong(), p.ink);
+    prose::announce(&line, Live::Polite);
+    ui.ctx()
+        .accesskit_node_builder(line.id, |node| node.set_value(sentence));
+    if from_right {
+        heart(ui);
     }
 }
 
@@ -123,8 +164,10 @@ fn buttons(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, with_side: boo
         .as_ref()
         .is_some_and(|turn| turn.holder == circle.me);
 
-    let slots = if with_side { 5.0 } else { 4.0 };
     let row = ui.available_rect_before_wrap();
+    // Where there is no room for it, thanks are on each person's card.
+    let with_thanks = !with_side || row.width() > 430.0;
+    let slots = 4.0 + f32::from(u8::from(with_side)) + f32::from(u8::from(with_thanks));
     let width = ((row.width() - (slots - 1.0) * space::S) / slots).clamp(60.0, 132.0);
     let step = width + space::S;
     let leave_at = row.right() - width;
@@ -175,7 +218,11 @@ fn buttons(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, with_side: boo
         .icon(Icon::Hand)
         .on(in_line)
         .name(share_name);
-    if put(ui, next(), !my_turn, share).clicked() {
+    let takes_turns = circle
+        .members
+        .iter()
+        .any(|m| m.key == circle.me && m.role.takes_turns());
+    if put(ui, next(), takes_turns && !my_turn, share).clicked() {
         screen.send(if in_line {
             Command::Pass
         } else {
@@ -190,8 +237,25 @@ fn buttons(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, with_side: boo
         screen.send(Command::Pass);
     }
 
+    if with_thanks {
+        let whom = screen
+            .view
+            .inside
+            .spoke_last
+            .and_then(|key| circle.members.iter().find(|m| m.key == key));
+        let name = whom.map_or_else(
+            || words.thank_nobody.to_owned(),
+            |m| (words.thank_name)(&m.name),
+        );
+        let press = Press::secondary(words.thank).icon(Icon::Heart).name(&name);
+        if put(ui, next(), whom.is_some(), press).clicked() {
+            screen.view.inside.select(whom.map(|m| m.key));
+            screen.view.inside.menu = Some(MemberMenu::Thank);
+        }
+    }
+
     if with_side {
-        let open = screen.view.side_open || screen.view.selected.is_some();
+        let open = screen.view.inside.side_open || screen.view.inside.selected().is_some();
         let label = if open { lead.ring } else { lead.panel };
         let waiting = circle.applicants.len();
         let label = if waiting > 0 && !open {
@@ -201,8 +265,8 @@ fn buttons(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, with_side: boo
         };
         let icon = if open { Icon::Circle } else { Icon::Lantern };
         if put(ui, next(), true, Press::secondary(&label).icon(icon)).clicked() {
-            screen.view.side_open = !open;
-            screen.view.selected = None;
+            screen.view.inside.side_open = !open;
+            screen.view.inside.select(None);
         }
     }
 
@@ -210,7 +274,7 @@ fn buttons(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, with_side: boo
         .icon(Icon::Leave)
         .name(words.leave_name);
     if put(ui, leave_at, true, leave).clicked() {
-        screen.send(Command::Leave);
+        screen.view.inside.asking = Some(Asking::Parting(PartingWay::Leave));
     }
     ui.allocate_rect(
         Rect::from_min_max(row.left_top(), pos2(row.right(), lowest)),

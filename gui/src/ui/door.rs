@@ -3,10 +3,10 @@
 
 use egui::Ui;
 use undertone_node::api::{AdmissionMode, Command, Consent, Door};
-use undertone_protocol::texts::{self, ClauseText};
+use undertone_protocol::texts::{ClauseText, Texts};
 
-use super::Screen;
 use super::shell::{Foot, FootPress, gap, page};
+use super::{Screen, changes, texts_of};
 use crate::text::{DoorWords, Words};
 use crate::theme::{COLUMN, Palette, space};
 use crate::view_state::{AtDoor, DoorPage};
@@ -23,15 +23,16 @@ pub(super) fn key(page: DoorPage) -> &'static str {
 }
 
 /// What is ticked on a page.
-fn clauses(page: DoorPage) -> Vec<&'static ClauseText> {
+fn clauses(texts: &'static Texts, page: DoorPage) -> Vec<&'static ClauseText> {
     match page {
         DoorPage::Charter => Vec::new(),
-        DoorPage::Screening => texts::SCREENING
+        DoorPage::Screening => texts
+            .screening
             .iter()
-            .chain(std::iter::once(&texts::ADULT))
+            .chain(std::iter::once(&texts.adult))
             .collect(),
-        DoorPage::Pledge => texts::PLEDGE.iter().collect(),
-        DoorPage::Terms => texts::TERMS.iter().collect(),
+        DoorPage::Pledge => texts.pledge.iter().collect(),
+        DoorPage::Terms => texts.terms.iter().collect(),
     }
 }
 
@@ -47,9 +48,11 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, door: &Door) {
     screen.view.stand_at(door.circle);
     let words = screen.words;
     let now = screen.view.door.page;
-    let clauses = clauses(now);
+    let texts = texts_of(door);
+    let known = texts.hash() == door.texts;
+    let clauses = clauses(texts, now);
     let left = left_to_tick(&screen.view.door, clauses.iter().copied());
-    let complete = left_to_tick(&screen.view.door, texts::all_clauses()) == 0;
+    let complete = left_to_tick(&screen.view.door, texts.clauses()) == 0;
     let foot = Foot {
         back: Some(if now == DoorPage::Charter {
             words.door.away
@@ -58,13 +61,13 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, door: &Door) {
         }),
         hint: (now != DoorPage::Charter).then(|| (words.door.left_to_tick)(left)),
         next: Some(match now {
-            DoorPage::Charter => (words.door.charter_next, true),
+            DoorPage::Charter => (words.door.charter_next, known),
             DoorPage::Screening | DoorPage::Pledge => (words.app.next, left == 0),
-            DoorPage::Terms => (words.door.sign, complete),
+            DoorPage::Terms => (words.door.sign, complete && known),
         }),
     };
     let pressed = page(ui, key(now), COLUMN, &foot, |ui| match now {
-        DoorPage::Charter => charter(ui, words, door),
+        DoorPage::Charter => charter(ui, words, door, texts, known),
         DoorPage::Screening => {
             heads(
                 ui,
@@ -89,7 +92,7 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, door: &Door) {
             heads(ui, words, 3, words.door.terms_title, words.door.terms_intro);
             ticks(ui, &mut screen.view.door, &clauses, true);
             gap(ui, space::S);
-            prose::small(ui, &(words.door.sign_about)(texts::VERSION));
+            prose::small(ui, &(words.door.sign_about)(texts.version));
         }
     });
     match (pressed, now) {
@@ -101,14 +104,15 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, door: &Door) {
         (Some(FootPress::Next), DoorPage::Charter) => screen.view.door.page = DoorPage::Screening,
         (Some(FootPress::Next), DoorPage::Screening) => screen.view.door.page = DoorPage::Pledge,
         (Some(FootPress::Next), DoorPage::Pledge) => screen.view.door.page = DoorPage::Terms,
-        (Some(FootPress::Next), DoorPage::Terms) => sign(screen),
+        (Some(FootPress::Next), DoorPage::Terms) => sign(screen, texts),
     }
 }
 
-fn sign(screen: &mut Screen<'_>) {
+fn sign(screen: &mut Screen<'_>, texts: &Texts) {
     let door = &screen.view.door;
     // In the order of reading, which is the order of the texts.
-    let accepted: Vec<String> = texts::all_clauses()
+    let accepted: Vec<String> = texts
+        .clauses()
         .filter(|clause| door.ticked.contains(clause.mark))
         .map(|clause| clause.mark.to_owned())
         .collect();
@@ -139,7 +143,7 @@ fn ticks(ui: &mut Ui, door: &mut AtDoor, clauses: &[&'static ClauseText], cited:
     }
 }
 
-fn charter(ui: &mut Ui, words: &Words, door: &Door) {
+fn charter(ui: &mut Ui, words: &Words, door: &Door, texts: &Texts, known: bool) {
     let p = Palette::of(ui);
     let say = &words.door;
     prose::small(ui, say.charter_kicker);
@@ -152,7 +156,19 @@ fn charter(ui: &mut Ui, words: &Words, door: &Door) {
             });
         });
     }
+    if !known {
+        gap(ui, space::XS);
+        prose::tinted(ui, p.voice_soft, p.voice, |ui| {
+            prose::with_icon(ui, Icon::Note, p.ink, |ui| {
+                prose::body(ui, say.unknown_texts);
+            });
+        });
+    }
     gap(ui, space::M);
+    if let Some(before) = changes::signed_before(door, texts) {
+        changes::card(ui, say, before, texts);
+        gap(ui, space::S);
+    }
     prose::card(ui, |ui| {
         ui.spacing_mut().item_spacing.y = 14.0;
         for (icon, label, value) in facts(say, door) {
@@ -163,7 +179,7 @@ fn charter(ui: &mut Ui, words: &Words, door: &Door) {
     prose::card(ui, |ui| {
         prose::heading(ui, words.welcome.is_not);
         gap(ui, space::XS);
-        for line in texts::WHAT_A_CIRCLE_IS_NOT {
+        for line in texts.is_not {
             prose::with_icon(ui, Icon::Dot, p.ink_soft, |ui| {
                 prose::body(ui, line);
             });
@@ -175,15 +191,20 @@ fn charter(ui: &mut Ui, words: &Words, door: &Door) {
 fn facts(say: &DoorWords, door: &Door) -> Vec<(Icon, &'static str, String)> {
     let admission = match door.admission {
         AdmissionMode::Approval => say.admission_ask,
-        AdmissionMode::Invite => say.admission_open,
+        AdmissionMode::Invite => say.admission_invite,
+        AdmissionMode::Open => say.admission_open,
     };
     let listener = if door.listener_welcome {
         say.listener_yes
     } else {
         say.listener_no
     };
-    vec![
-        (Icon::Circle, say.about, door.topic.clone()),
+    let schedule = door
+        .schedule
+        .iter()
+        .map(|when| (Icon::Calendar, say.schedule, when.clone()));
+    let about = [(Icon::Circle, say.about, door.topic.clone())];
+    let rest = [
         (
             Icon::Speech,
             say.language,
@@ -191,7 +212,7 @@ fn facts(say: &DoorWords, door: &Door) -> Vec<(Icon, &'static str, String)> {
         ),
         (Icon::People, say.size, (say.size_value)(door.max_members)),
         (Icon::Clock, say.turns, (say.turns_value)(door.turn)),
-        (Icon::Lantern, say.admission, admission.to_owned()),
+        (Icon::Door, say.admission, admission.to_owned()),
         (Icon::Ear, say.listener, listener.to_owned()),
         (
             Icon::Link,
@@ -199,7 +220,8 @@ fn facts(say: &DoorWords, door: &Door) -> Vec<(Icon, &'static str, String)> {
             (say.travel_value)(door.route).to_owned(),
         ),
         (Icon::Eye, say.address, door.who_sees_address.clone()),
-    ]
+    ];
+    about.into_iter().chain(schedule).chain(rest).collect()
 }
 
 fn fact(ui: &mut Ui, icon: Icon, label: &str, value: &str) {
@@ -223,16 +245,19 @@ fn fact(ui: &mut Ui, icon: Icon, label: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use undertone_protocol::texts;
+
     use super::*;
 
     #[test]
     fn the_pages_together_show_every_statement_once_and_in_order() {
+        let texts = texts::of_language("es");
         let shown: Vec<_> = [DoorPage::Screening, DoorPage::Pledge, DoorPage::Terms]
             .into_iter()
-            .flat_map(clauses)
+            .flat_map(|page| clauses(texts, page))
             .map(|c| c.mark)
             .collect();
-        let all: Vec<_> = texts::all_clauses().map(|c| c.mark).collect();
+        let all: Vec<_> = texts.clauses().map(|c| c.mark).collect();
         assert_eq!(shown, all);
     }
 }

@@ -39,6 +39,7 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, farewell: &Farewell) {
                 words.refused_final
             },
         ),
+        Farewell::Closed => plain(ui, words.closed_title, words.closed),
         Farewell::NobodyThere => plain(ui, words.nobody_title, words.nobody),
     });
     if pressed == Some(FootPress::Next) {

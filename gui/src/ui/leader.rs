@@ -1,19 +1,26 @@
-//! The leader's side: who knocks, whose turn, the invite, and what was decided.
+//! The leader's side: who knocks, whose turn, a pause, the invite, and what was decided.
 
 use egui::Ui;
 use egui::accesskit::Live;
-use undertone_node::api::{Applicant, Circle, Command, LogAct, LogEntry};
-use undertone_protocol::texts;
+use undertone_node::api::{
+    AdmissionMode, Applicant, Circle, Command, FloorMode, LogAct, LogEntry, Turn,
+};
+use undertone_protocol::texts::Texts;
 
-use super::Screen;
 use super::shell::gap;
-use crate::text::LeaderWords;
+use super::{Screen, texts_of};
 use crate::theme::{Palette, space};
+use crate::view_state::{Asking, PartingWay};
 use crate::widgets::{Choice, Emblem, Icon, Press, emblem, prose};
+
+/// Longest turn that can be given, in seconds.
+const LONGEST_TURN: u16 = 3_600;
 
 pub(super) fn panel(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle) {
     ui.spacing_mut().item_spacing.y = 6.0;
     let words = &screen.words.leader;
+    pause(ui, screen, circle);
+    gap(ui, space::M);
     knocking(ui, screen, circle);
     divider(ui);
     turns(ui, screen, circle);
@@ -25,7 +32,12 @@ pub(super) fn panel(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle) {
         prose::small(ui, words.log_empty);
     }
     for entry in circle.log.iter().rev() {
-        log_entry(ui, words, entry);
+        log_entry(ui, screen, texts_of(&circle.door), entry);
+    }
+    divider(ui);
+    let end = Press::danger(words.end).icon(Icon::Leave).small();
+    if ui.add(end).clicked() {
+        screen.view.inside.asking = Some(Asking::Parting(PartingWay::End));
     }
     gap(ui, space::M);
 }
@@ -52,9 +64,22 @@ fn knocking(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle) {
     for applicant in &circle.applicants {
         applicant_row(ui, screen, applicant);
     }
+    let label = if circle.door_open {
+        words.close_door
+    } else {
+        words.open_door
+    };
     if ui
-        .add(Choice::tick(circle.auto_admit, words.auto_admit))
+        .add(Press::secondary(label).icon(Icon::Door).small())
         .clicked()
+    {
+        screen.send(Command::SetDoor(!circle.door_open));
+    }
+    // At the other doors nobody asks.
+    if circle.door.admission == AdmissionMode::Approval
+        && ui
+            .add(Choice::tick(circle.auto_admit, words.auto_admit))
+            .clicked()
     {
         screen.send(Command::SetAutoAdmit(!circle.auto_admit));
     }
@@ -112,60 +137,120 @@ fn turns(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle) {
     } else {
         prose::small(ui, screen.words.circle.queue_empty);
     }
-    if circle.turn.is_some()
-        && ui
-            .add(Press::secondary(words.end_turn).icon(Icon::Clock).small())
-            .clicked()
-    {
-        screen.send(Command::EndTurn);
+    if let Some(turn) = &circle.turn {
+        present_turn(ui, screen, turn);
     }
-    if ui
-        .add(Choice::tick(circle.auto_turns, words.auto_turns))
-        .clicked()
-    {
-        screen.send(Command::SetAutoTurns(!circle.auto_turns));
+    ui.horizontal_wrapped(|ui| {
+        let start = &screen.words.start;
+        for (mode, label, name) in [
+            (FloorMode::Active, words.floor_led, start.floor_led),
+            (FloorMode::Passive, words.floor_passes, start.floor_passes),
+        ] {
+            let chosen = circle.floor == mode;
+            let press = Press::secondary(label).small().on(chosen).name(name);
+            if ui.add(press).on_hover_text(name).clicked() && !chosen {
+                screen.send(Command::SetFloorMode(mode));
+            }
+        }
+    });
+}
+
+/// Ending the present turn, or lengthening it.
+pub(super) fn present_turn(ui: &mut Ui, screen: &mut Screen<'_>, turn: &Turn) {
+    let words = &screen.words.leader;
+    ui.horizontal_wrapped(|ui| {
+        let end = Press::secondary(words.end_turn).icon(Icon::Clock).small();
+        if ui.add(end).clicked() {
+            screen.send(Command::EndTurn);
+        }
+        let longer = u16::try_from(turn.of.as_secs() + 60)
+            .unwrap_or(u16::MAX)
+            .min(LONGEST_TURN);
+        let press = Press::secondary(words.extend)
+            .small()
+            .name(words.extend_name);
+        let possible = u64::from(longer) > turn.of.as_secs();
+        if ui.add_enabled(possible, press).clicked() {
+            screen.send(Command::ExtendTurn(longer));
+        }
+    });
+}
+
+/// Nobody else is heard for a while: always the first thing here.
+fn pause(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle) {
+    let words = &screen.words.leader;
+    let press = if circle.frozen {
+        Press::primary(words.go_on).icon(Icon::Play)
+    } else {
+        Press::secondary(words.pause).icon(Icon::Pause)
+    };
+    let press = press.small().min_width(ui.available_width());
+    if ui.add(press).on_hover_text(words.pause_about).clicked() {
+        screen.send(Command::Freeze(!circle.frozen));
     }
 }
 
-fn invite(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle) {
+/// The link that leads here. Where each lets one person in, any member may pass one on.
+pub(super) fn invite(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle) {
     let words = &screen.words.leader;
-    prose::heading(ui, words.invite);
-    prose::small(ui, words.invite_about);
-    let copied = screen.view.copied;
+    let say = &screen.words.circle;
+    let once = circle.door.admission == AdmissionMode::Invite;
+    prose::heading(ui, if once { say.invite } else { words.invite });
+    prose::small(
+        ui,
+        if once {
+            say.invite_once
+        } else {
+            words.invite_about
+        },
+    );
+    let copied = screen.view.inside.copied.as_ref() == Some(&circle.invite);
     let (label, icon) = if copied {
         (words.copied, Icon::Check)
     } else {
         (words.copy, Icon::Copy)
     };
-    let press = Press::secondary(label).icon(icon).small();
-    if ui.add_enabled(!circle.invite.is_empty(), press).clicked() {
-        ui.ctx().copy_text(circle.invite.clone());
-        screen.view.copied = true;
-    }
+    ui.horizontal_wrapped(|ui| {
+        let press = Press::secondary(label).icon(icon).small();
+        if ui.add_enabled(!circle.invite.is_empty(), press).clicked() {
+            ui.ctx().copy_text(circle.invite.clone());
+            screen.view.inside.copied = Some(circle.invite.clone());
+        }
+        let again = Press::secondary(say.invite_again).icon(Icon::Again).small();
+        if once && ui.add(again).clicked() {
+            screen.send(Command::RenewInvite);
+        }
+    });
 }
 
-fn log_entry(ui: &mut Ui, words: &LeaderWords, entry: &LogEntry) {
+fn log_entry(ui: &mut Ui, screen: &mut Screen<'_>, texts: &Texts, entry: &LogEntry) {
     let p = Palette::of(ui);
+    let words = &screen.words.leader;
     let at = (words.log_time)(entry.at_minute % (24 * 60));
-    let (icon, ink, line, remark) = match &entry.act {
-        LogAct::Admitted { name } => (Icon::Check, p.accent, (words.log_admitted)(name), at),
+    match &entry.act {
+        LogAct::Admitted { name } => prose::with_icon(ui, Icon::Check, p.accent, |ui| {
+            prose::body(ui, &(words.log_admitted)(name));
+            prose::small(ui, &at);
+        }),
         LogAct::Removed {
             name,
             clause,
+            key,
             durable,
-        } => {
-            let short = texts::clause(clause).map_or("", |c| c.short);
+        } => prose::with_icon(ui, Icon::Exit, p.danger, |ui| {
+            let short = texts.clause(clause).map_or("", |c| c.short);
             let kept = if *durable {
                 words.log_durable
             } else {
                 words.log_writing
             };
-            let line = (words.log_removed)(name, clause, short);
-            (Icon::Exit, p.danger, line, format!("{at} · {kept}"))
-        }
-    };
-    prose::with_icon(ui, icon, ink, |ui| {
-        prose::body(ui, &line);
-        prose::small(ui, &remark);
-    });
+            prose::body(ui, &(words.log_removed)(name, clause, short));
+            prose::small(ui, &format!("{at} · {kept}"));
+            let label = (words.reinstate_name)(name);
+            let press = Press::secondary(words.reinstate).small().name(&label);
+            if ui.add(press).clicked() {
+                screen.send(Command::Reinstate(*key));
+            }
+        }),
+    }
 }

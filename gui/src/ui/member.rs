@@ -1,12 +1,11 @@
-//! One member's card: how loud they are for me, and for a leader the turn and the removal.
+//! One member's card: thanks, how loud they are for me, and for whoever leads all that care takes.
 
 use egui::{Slider, Ui};
-use undertone_node::api::{Circle, Command, Member};
-use undertone_protocol::texts;
+use undertone_node::api::{AdmissionMode, Circle, Command, Gratitude, Member};
 
-use super::Screen;
 use super::circle::facts;
 use super::shell::gap;
+use super::{Screen, care, leader};
 use crate::theme::{Palette, space};
 use crate::widgets::{Emblem, Icon, Press, emblem, prose};
 
@@ -14,7 +13,7 @@ pub(super) fn card(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, member
     let words = &screen.words.circle;
     let mine = member.key == circle.me;
     ui.spacing_mut().item_spacing.y = 6.0;
-    let marks = (words.marks)(&facts(circle, member));
+    let marks = (words.marks)(&facts(&screen.view.inside, circle, member));
     let mut close = false;
     egui::Sides::new().height(52.0).shrink_left().show(
         ui,
@@ -36,17 +35,43 @@ pub(super) fn card(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, member
         },
     );
     if close {
-        screen.view.selected = None;
+        screen.view.inside.select(None);
     }
     gap(ui, space::XS);
     if circle.leading {
-        lead(ui, screen, circle, member, mine);
+        care::show(ui, screen, circle, member);
         gap(ui, space::M);
+    } else if !mine {
+        prose::heading(ui, screen.words.member.thank);
+        thanks(ui, screen, member);
+        gap(ui, space::M);
+    } else if circle.door.admission == AdmissionMode::Invite {
+        leader::invite(ui, screen, circle);
     }
     if !mine {
         volume(ui, screen, member);
     }
     gap(ui, space::M);
+}
+
+/// A small choice of thanks.
+pub(super) fn thanks(ui: &mut Ui, screen: &mut Screen<'_>, member: &Member) {
+    for what in [
+        Gratitude::ForSharing,
+        Gratitude::IHearYou,
+        Gratitude::NotAlone,
+        Gratitude::ForListening,
+    ] {
+        let press = Press::secondary((screen.words.circle.gratitude)(what))
+            .icon(Icon::Heart)
+            .small()
+            .left()
+            .min_width(ui.available_width());
+        if ui.add(press).clicked() {
+            screen.send(Command::Thank(member.key, what));
+            screen.view.inside.select(None);
+        }
+    }
 }
 
 fn volume(ui: &mut Ui, screen: &mut Screen<'_>, member: &Member) {
@@ -78,49 +103,5 @@ fn volume(ui: &mut Ui, screen: &mut Screen<'_>, member: &Member) {
             member: member.key,
             volume: shown / 100.0,
         });
-    }
-}
-
-fn lead(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, member: &Member, mine: bool) {
-    let words = &screen.words.leader;
-    let holds = circle
-        .turn
-        .as_ref()
-        .is_some_and(|turn| turn.holder == member.key);
-    if holds {
-        if ui
-            .add(Press::secondary(words.end_turn).icon(Icon::Clock).small())
-            .clicked()
-        {
-            screen.send(Command::EndTurn);
-        }
-    } else if ui
-        .add(Press::secondary(words.give_turn).icon(Icon::Hand).small())
-        .clicked()
-    {
-        screen.send(Command::GiveTurn(member.key));
-    }
-    if mine {
-        return;
-    }
-    gap(ui, space::S);
-    prose::heading(ui, words.remove);
-    prose::small(ui, words.remove_about);
-    gap(ui, space::XS);
-    for clause in texts::TERMS.iter().chain(&texts::PLEDGE) {
-        let label = format!("{}   {}", clause.mark, clause.short);
-        let name = (words.remove_for)(&member.name, clause.mark, clause.short);
-        let press = Press::danger(&label)
-            .small()
-            .left()
-            .name(&name)
-            .min_width(ui.available_width());
-        if ui.add(press).on_hover_text(clause.full).clicked() {
-            screen.send(Command::Remove {
-                member: member.key,
-                clause: clause.mark.to_owned(),
-            });
-            screen.view.selected = None;
-        }
     }
 }

@@ -1,6 +1,9 @@
 //! One file a screen. A screen draws a snapshot, changes the view state, and collects commands.
 
 mod appearance;
+mod asking;
+mod care;
+mod changes;
 mod circle;
 mod connecting;
 mod controls;
@@ -17,10 +20,17 @@ mod waiting;
 mod welcome;
 
 use egui::Ui;
-use undertone_node::api::{Command, Place, Snapshot};
+use undertone_node::api::{Command, Door, Place, Snapshot};
+use undertone_protocol::texts::{self, Texts};
 
 use crate::text::Words;
 use crate::view_state::{Lobby, ViewState};
+
+/// The texts of this circle, in its language. Where this program does not have them, nobody signs them; what
+/// it has in that language cites the same clauses.
+fn texts_of(door: &Door) -> &'static Texts {
+    texts::by_hash(&door.texts).unwrap_or_else(|| texts::of_language(&door.language))
+}
 
 /// What a screen has in hand while it draws.
 pub(crate) struct Screen<'a> {

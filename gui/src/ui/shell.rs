@@ -1,11 +1,11 @@
 //! The frame around every screen: the bar with quick exit, notices, and pages with their footer.
 
 use egui::accesskit::Live;
-use egui::{Id, Rect, ScrollArea, Sense, Sides, Ui, UiBuilder, pos2, vec2};
+use egui::{Frame, Id, Margin, Modal, Rect, ScrollArea, Sense, Sides, Ui, UiBuilder, pos2, vec2};
 use undertone_node::api::{Command, Notice, Place};
 
 use super::{Screen, key};
-use crate::theme::{COLUMN, Palette, TARGET, space, type_scale};
+use crate::theme::{COLUMN, Palette, ROUND_CARD, TARGET, space, type_scale};
 use crate::widgets::{Icon, Press, prose};
 
 const BAR: f32 = 54.0;
@@ -22,7 +22,8 @@ pub(crate) fn show(
     ui.painter().rect_filled(whole, 0.0, p.ground);
     let (bar, mut rest) = whole.split_top_bottom_at_y(whole.top() + BAR);
 
-    if let Some(notice) = &screen.snapshot.notice {
+    let notice = screen.snapshot.notice.as_ref();
+    if let Some(notice) = notice.filter(|n| screen.view.inside.cease_notice.as_ref() != Some(*n)) {
         rest.min.y += banner(ui, rest, notice, screen);
     }
     let salt = key(screen.snapshot, screen.view);
@@ -258,6 +259,27 @@ fn show_foot(ui: &mut Ui, below: Rect, width: f32, foot: &Foot<'_>) -> Option<Fo
 fn hint_line(ui: &mut Ui, hint: &str) {
     let hint = prose::small(ui, hint);
     prose::announce(&hint, Live::Polite);
+}
+
+/// A small sheet over whatever screen one is on. Returns whether it is to be put away.
+pub(crate) fn sheet(ui: &Ui, id: &str, add: impl FnOnce(&mut Ui)) -> bool {
+    let frame = Frame::new()
+        .fill(Palette::of(ui).surface)
+        .corner_radius(ROUND_CARD)
+        .inner_margin(Margin::same(24));
+    let room = ui.ctx().content_rect();
+    let modal = Modal::new(Id::new(id)).frame(frame).show(ui.ctx(), |ui| {
+        ui.set_width((room.width() - 2.0 * space::XL - 20.0).min(440.0));
+        ScrollArea::vertical()
+            .min_scrolled_height(room.height() - 130.0)
+            .max_height(room.height() - 130.0)
+            .show(ui, |ui| {
+                ui.set_width(ui.available_width() - 12.0);
+                ui.spacing_mut().item_spacing.y = 6.0;
+                add(ui);
+            });
+    });
+    modal.should_close()
 }
 
 /// A length measured in the last frame and used in this one.

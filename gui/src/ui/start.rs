@@ -1,7 +1,7 @@
 //! Founding a circle.
 
 use egui::{ComboBox, Ui};
-use undertone_node::api::{AdmissionMode, Command};
+use undertone_node::api::{AdmissionMode, Command, FloorMode};
 
 use super::Screen;
 use super::shell::{Foot, FootPress, gap, page};
@@ -35,10 +35,20 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>) {
             &mut draft.title,
             LONGEST,
         );
+        gap(ui, space::S);
+        prose::field(
+            ui,
+            words.schedule,
+            words.schedule_hint,
+            &mut draft.schedule,
+            LONGEST,
+        );
         gap(ui, space::M);
         numbers(ui, words, draft);
         gap(ui, space::M);
         admission(ui, words, draft);
+        gap(ui, space::M);
+        floor(ui, words, draft);
         gap(ui, space::M);
         travel(ui, words, draft);
         gap(ui, space::M);
@@ -134,12 +144,32 @@ fn admission(ui: &mut Ui, words: &StartWords, draft: &mut DraftForm) {
             words.by_invite,
             words.by_invite_remark,
         ),
+        (AdmissionMode::Open, words.open_door, words.open_door_remark),
     ] {
         if ui
             .add(Choice::one_of(draft.admission == mode, text).remark(remark))
             .clicked()
         {
             draft.admission = mode;
+        }
+    }
+}
+
+fn floor(ui: &mut Ui, words: &StartWords, draft: &mut DraftForm) {
+    prose::heading(ui, words.floor);
+    for (mode, text, remark) in [
+        (FloorMode::Active, words.floor_led, words.floor_led_remark),
+        (
+            FloorMode::Passive,
+            words.floor_passes,
+            words.floor_passes_remark,
+        ),
+    ] {
+        if ui
+            .add(Choice::one_of(draft.floor == mode, text).remark(remark))
+            .clicked()
+        {
+            draft.floor = mode;
         }
     }
 }

@@ -7,8 +7,8 @@ use undertone_node::api::{AdmissionMode, Command, Door};
 use super::Screen;
 use super::connecting::ripples;
 use super::shell::{Foot, FootPress, gap, page};
-use crate::theme::{COLUMN, space};
-use crate::widgets::prose;
+use crate::theme::{COLUMN, Palette, space};
+use crate::widgets::{Icon, prose};
 
 pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, door: &Door) {
     let words = &screen.words.waiting;
@@ -24,7 +24,8 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, door: &Door) {
             ui,
             match door.admission {
                 AdmissionMode::Approval => words.asked,
-                AdmissionMode::Invite => words.open,
+                AdmissionMode::Invite => words.invited,
+                AdmissionMode::Open => words.open,
             },
         );
         prose::announce(&line, Live::Polite);
@@ -32,6 +33,13 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, door: &Door) {
         prose::card(ui, |ui| {
             prose::heading(ui, &door.title);
             prose::soft(ui, &door.topic);
+            if let Some(schedule) = &door.schedule {
+                gap(ui, space::S);
+                let accent = Palette::of(ui).accent;
+                prose::with_icon(ui, Icon::Calendar, accent, |ui| {
+                    prose::body(ui, schedule);
+                });
+            }
         });
     });
     if pressed == Some(FootPress::Back) {

@@ -54,6 +54,16 @@ pub(crate) enum Icon {
     Dot,
     /// What is spoken.
     Speech,
+    /// Thanks.
+    Heart,
+    /// Nobody is heard for a while.
+    Pause,
+    /// It goes on.
+    Play,
+    /// When.
+    Calendar,
+    /// In or out.
+    Door,
 }
 
 /// Draws on the 24 × 24 grid of one icon.
@@ -243,6 +253,27 @@ impl Icon {
                 ]);
                 pen.line(&[(8.0, 9.2), (16.0, 9.2)]);
                 pen.line(&[(8.0, 13.0), (13.0, 13.0)]);
+            }
+            Self::Heart => {
+                pen.arc((8.0, 9.0), 4.4, 140.0, 325.0);
+                pen.arc((16.0, 9.0), 4.4, 215.0, 400.0);
+                pen.line(&[(4.6, 11.8), (12.0, 20.0), (19.4, 11.8)]);
+            }
+            Self::Pause => {
+                pen.line(&[(8.5, 6.0), (8.5, 18.0)]);
+                pen.line(&[(15.5, 6.0), (15.5, 18.0)]);
+            }
+            Self::Play => pen.line(&[(8.0, 5.5), (18.0, 12.0), (8.0, 18.5), (8.0, 5.5)]),
+            Self::Calendar => {
+                pen.frame(4.0, 5.5, 20.0, 20.0, 2.5);
+                pen.line(&[(4.5, 10.5), (19.5, 10.5)]);
+                pen.line(&[(8.5, 3.5), (8.5, 7.0)]);
+                pen.line(&[(15.5, 3.5), (15.5, 7.0)]);
+            }
+            Self::Door => {
+                pen.line(&[(6.0, 20.0), (6.0, 4.0), (18.0, 4.0), (18.0, 20.0)]);
+                pen.line(&[(3.5, 20.0), (20.5, 20.0)]);
+                pen.dot(14.6, 12.5, 1.3);
             }
             Self::Dot => pen.dot(12.0, 12.0, 3.6),
             Self::Note => {

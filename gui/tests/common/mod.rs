@@ -13,17 +13,19 @@ pub mod samples;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use egui::vec2;
 use egui_kittest::Harness;
-use undertone_gui::{App, Backend, Errand};
-use undertone_node::api::{Command, Snapshot};
+use undertone_gui::{App, Backend, Courier, Errand};
+use undertone_node::api::{Command, Event, Snapshot};
 
 #[derive(Clone, Default)]
 pub struct FakeNode {
     snapshot: Rc<RefCell<Arc<Snapshot>>>,
     pub sent: Rc<RefCell<Vec<Command>>>,
     pub quick_exits: Rc<Cell<u32>>,
+    events: Rc<RefCell<Option<Sender<Event>>>>,
 }
 
 impl FakeNode {
@@ -45,6 +47,12 @@ impl FakeNode {
         self.show(snapshot);
     }
 
+    /// Tells the window what happens.
+    pub fn happens(&self, event: Event) {
+        let events = self.events.borrow();
+        events.as_ref().unwrap().send(event).unwrap();
+    }
+
     /// What was asked since the last time, as text.
     pub fn take_sent(&self) -> Vec<String> {
         self.sent
@@ -63,6 +71,10 @@ impl Backend for FakeNode {
         self.snapshot.borrow().clone()
     }
     fn on_change(&self, _callback: Box<dyn Fn() + Send + Sync>) {}
+    fn pass_on(&self, to: Sender<Event>) -> Courier {
+        *self.events.borrow_mut() = Some(to);
+        Box::pin(std::future::pending())
+    }
     fn quick_exit(&self) {
         self.quick_exits.set(self.quick_exits.get() + 1);
     }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use undertone_dsp::Character;
 use undertone_node::api::{
     AdmissionMode, Applicant, Circle, CircleId, Connecting, Connection, Device, DeviceId, Door,
-    Farewell, Heard, LogAct, LogEntry, Member, Notice, Place, PublicKey, Role, RouteKind, Snapshot,
-    Sound, Turn,
+    Farewell, FloorMode, Heard, LogAct, LogEntry, Member, Notice, Place, PublicKey, Role,
+    RouteKind, Snapshot, Sound, Turn,
 };
+use undertone_protocol::texts;
 
 pub fn key(seed: u8) -> PublicKey {
     let mut state = u64::from(seed) + 1;
@@ -72,11 +73,34 @@ pub fn door() -> Door {
         admission: AdmissionMode::Approval,
         max_members: 8,
         turn: Duration::from_secs(180),
+        schedule: Some("Tuesdays at 20:00, London time".to_owned()),
         listener_welcome: true,
         route: RouteKind::Relay,
         who_sees_address:
             "The relay at relay.example.org sees your internet address. Members do not.".to_owned(),
         practice: false,
+        texts: texts::hash(),
+        signed: None,
+    }
+}
+
+/// A door whose texts are in Spanish.
+pub fn spanish() -> Door {
+    Door {
+        title: "Los martes".to_owned(),
+        topic: "Vivir con un padre que bebe".to_owned(),
+        schedule: None,
+        language: "es".to_owned(),
+        texts: texts::of_language("es").hash(),
+        ..door()
+    }
+}
+
+/// A door whose texts this program does not have.
+pub fn unknown() -> Door {
+    Door {
+        texts: undertone_node::api::TextsHash::from_bytes([9; 32]),
+        ..door()
     }
 }
 
@@ -107,6 +131,7 @@ pub fn member(index: u8) -> Member {
         level_db: -100.0,
         speaking: false,
         muted: true,
+        silenced: false,
         connection: Connection::Good,
         volume: 1.0,
     }
@@ -153,6 +178,11 @@ pub fn circle(people: u8) -> Circle {
         log: Vec::new(),
         moderation_verified: true,
         connected: true,
+        floor: FloorMode::Active,
+        frozen: false,
+        door_open: true,
+        asked_to_cease: false,
+        can_recover: false,
     }
 }
 
@@ -185,6 +215,7 @@ pub fn led(people: u8) -> Circle {
             act: LogAct::Removed {
                 name: "Loud Gull".to_owned(),
                 clause: "2".to_owned(),
+                key: key(50),
                 durable: true,
             },
         },
@@ -236,6 +267,35 @@ pub fn places() -> Vec<(&'static str, Snapshot)> {
         circle.members.iter_mut().for_each(|m| m.speaking = false);
         circle
     };
+    let paused = {
+        let mut circle = circle(7);
+        circle.frozen = true;
+        circle.door_open = false;
+        circle.asked_to_cease = true;
+        circle
+    };
+    let roles = {
+        let mut circle = circle(9);
+        circle.can_recover = true;
+        circle.queue.clear();
+        let roles = [
+            Role::Newcomer,
+            Role::CoLeader,
+            Role::Participant,
+            Role::Newcomer,
+        ];
+        for (member, role) in circle.members.iter_mut().zip(roles) {
+            member.role = role;
+        }
+        if let Some(member) = circle.members.get_mut(7) {
+            member.silenced = true;
+        }
+        circle
+    };
+    let open_door = Door {
+        admission: AdmissionMode::Open,
+        ..door()
+    };
     vec![
         (
             "connecting",
@@ -245,10 +305,16 @@ pub fn places() -> Vec<(&'static str, Snapshot)> {
             })),
         ),
         ("door", at(Place::Door(door()))),
+        ("door-open", at(Place::Door(open_door.clone()))),
+        ("door-spanish", at(Place::Door(spanish()))),
+        ("door-unknown", at(Place::Door(unknown()))),
         ("waiting", at(Place::Waiting(door()))),
+        ("waiting-open", at(Place::Waiting(open_door))),
         ("circle", inside(circle(7))),
         ("circle-full", inside(circle(16))),
         ("circle-my-turn", inside(my_turn)),
+        ("circle-paused", inside(paused)),
+        ("circle-roles", inside(roles)),
         ("circle-quiet", inside(quiet)),
         ("leader", inside(led(7))),
         ("leader-full", inside(led(12))),
@@ -273,6 +339,7 @@ pub fn places() -> Vec<(&'static str, Snapshot)> {
                 may_knock_again: true,
             })),
         ),
+        ("farewell-closed", at(Place::Farewell(Farewell::Closed))),
         (
             "farewell-nobody",
             at(Place::Farewell(Farewell::NobodyThere)),

@@ -261,10 +261,17 @@ impl Driver {
     }
 
     async fn act(&mut self, act: Act) -> Result<(), NodeError> {
-        match &mut self.place {
-            Where::Circle(circle) => Ok(circle.act(&self.store, act).await?),
-            _ => Err(NodeError::NotInACircle),
+        let Where::Circle(circle) = &mut self.place else {
+            return Err(NodeError::NotInACircle);
+        };
+        let signs = matches!(act, Act::Sign { .. }) && !circle.practice;
+        circle.act(&self.store, act).await?;
+        if let Some(state) = circle.session.state().filter(|_| signs) {
+            // So that the next door shows what has changed since.
+            self.settings.signed = Some(state.charter().texts);
+            self.keep_settings();
         }
+        Ok(())
     }
 
     fn set_name(&mut self, name: String) -> Result<(), NodeError> {

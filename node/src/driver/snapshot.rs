@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use undertone_protocol::id::TextsHash;
 use undertone_protocol::record::{Charter, FloorMode, RouteKind};
 use undertone_protocol::session::{End, MemberView, Stage, View};
 
@@ -49,7 +50,7 @@ impl Driver {
         let place = match &self.place {
             Where::Lobby => Place::Lobby,
             Where::Farewell(farewell) => Place::Farewell(farewell.clone()),
-            Where::Circle(circle) => look_at_circle(circle, &status),
+            Where::Circle(circle) => look_at_circle(circle, &status, self.settings.signed),
         };
         Snapshot {
             name: self.settings.name.clone(),
@@ -70,9 +71,9 @@ impl Driver {
     }
 }
 
-fn look_at_circle(circle: &Circle, status: &VoiceStatus) -> Place {
+fn look_at_circle(circle: &Circle, status: &VoiceStatus, signed: Option<TextsHash>) -> Place {
     let view = circle.session.view(circle.now());
-    let door = view.charter.as_ref().map(|c| door(circle, c));
+    let door = view.charter.as_ref().map(|c| door(circle, c, signed));
     match (&view.stage, door) {
         (Stage::AtDoor, Some(door)) => Place::Door(door),
         (Stage::Knocking, Some(door)) => Place::Waiting(door),
@@ -88,7 +89,7 @@ fn look_at_circle(circle: &Circle, status: &VoiceStatus) -> Place {
     }
 }
 
-fn door(circle: &Circle, charter: &Charter) -> Door {
+fn door(circle: &Circle, charter: &Charter, signed: Option<TextsHash>) -> Door {
     let who_sees_address = match (charter.route, circle.practice) {
         (_, true) => "Nobody: this circle is on this computer only.",
         (RouteKind::Direct, _) => "The other members of this circle can see your internet address.",
@@ -109,6 +110,8 @@ fn door(circle: &Circle, charter: &Charter) -> Door {
         route: charter.route,
         who_sees_address: who_sees_address.to_owned(),
         practice: circle.practice,
+        texts: charter.texts,
+        signed,
     }
 }
 

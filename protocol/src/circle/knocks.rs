@@ -194,9 +194,10 @@ impl Knocks {
         }
     }
 
-    /// Deletes what is held of somebody. Admissions that rested on it wait again, and nothing comes.
-    pub fn forget(&mut self, author: &PublicKey) {
-        let theirs = |a: &Applicant| a.join.author() == *author;
+    /// Deletes what is held of somebody, but for what they joined with anew since. Admissions that rested on
+    /// it wait again, and nothing comes.
+    pub fn forget(&mut self, author: &PublicKey, was_taken_back: impl Fn(&RecordId) -> bool) {
+        let theirs = |a: &Applicant| a.join.author() == *author && was_taken_back(&a.join.id());
         self.awaited.extend(
             self.joins
                 .iter()
@@ -204,8 +205,11 @@ impl Knocks {
                 .map(|(id, _)| *id),
         );
         self.joins.retain(|_, a| !theirs(a));
-        self.pledges.retain(|_, p| p.author() != *author);
-        self.applicants.remove(author);
+        self.applicants.retain(|_, a| !theirs(a));
+        let rest = self.joins.values().chain(self.applicants.values());
+        let kept: BTreeSet<_> = rest.map(|a| a.pledge.id()).collect();
+        self.pledges
+            .retain(|id, p| p.author() != *author || kept.contains(id));
     }
 
     /// How many records are kept that nothing rests on.

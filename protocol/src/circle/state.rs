@@ -773,8 +773,11 @@ impl CircleState {
             changes.push(Change::Left(author));
             self.tidy(&changes);
         }
-        if matches!(record.body(), Body::Erase(_)) {
-            self.knocks.forget(&author);
+        // Whoever leads is a member by what they joined with, and stays one.
+        if matches!(record.body(), Body::Erase(_)) && author != self.leader() {
+            let left = &self.left;
+            self.knocks
+                .forget(&author, |join| left.contains_key(&(author, *join)));
         }
         Ok(match changes.is_empty() {
             true => Applied::Known,

@@ -135,15 +135,22 @@ impl Screen {
     fn show_door(&self, door: &Door) {
         println!("\nThe door of \"{}\" ({}).", door.title, door.topic);
         println!("{}", door.who_sees_address);
-        for line in texts::WHAT_A_CIRCLE_IS_NOT {
+        let Some(texts) = texts::by_hash(&door.texts) else {
+            println!(
+                "Its members agree to texts that this program does not have. A newer one may have them."
+            );
+            return;
+        };
+        for line in texts.is_not {
             println!("  - {line}");
         }
         println!("Before you come in, please accept each of these (type yes to each, or leave):");
-        self.ask_next();
+        self.ask_next(door);
     }
 
-    fn ask_next(&self) {
-        match texts::all_clauses().nth(self.accepted.len()) {
+    fn ask_next(&self, door: &Door) {
+        let texts = texts::by_hash(&door.texts);
+        match texts.and_then(|t| t.clauses().nth(self.accepted.len())) {
             Some(clause) if !self.signed => println!("  [{}] {}", clause.mark, clause.full),
             _ => {}
         }
@@ -189,6 +196,7 @@ impl Screen {
                 name,
                 clause,
                 durable: true,
+                ..
             } => Some((name, clause)),
             _ => None,
         });
@@ -202,14 +210,14 @@ impl Screen {
     fn obey(&mut self, node: &NodeHandle, snapshot: &Snapshot, line: &str) {
         node.send(Command::DismissNotice);
         match &snapshot.place {
-            Place::Door(_) => self.answer(node, line),
+            Place::Door(door) => self.answer(node, door, line),
             Place::Circle(circle) => obey_in_circle(node, circle, line),
             _ if line == "leave" => node.send(Command::Leave),
             _ => println!("One moment …"),
         }
     }
 
-    fn answer(&mut self, node: &NodeHandle, line: &str) {
+    fn answer(&mut self, node: &NodeHandle, door: &Door, line: &str) {
         match line {
             "yes" => {
                 if let Some(clause) = texts::all_clauses().nth(self.accepted.len()) {
@@ -224,7 +232,7 @@ impl Screen {
             "leave" | "no" => node.send(Command::Leave),
             _ => println!("Please type yes, or leave."),
         }
-        self.ask_next();
+        self.ask_next(door);
     }
 }
 

@@ -65,20 +65,22 @@ fn explain(pledge: &Record) {
     println!("  signed     {}", date(payload.created));
     println!("  valid to   {}", date(payload.expires));
     if let Body::Pledge(body) = pledge.body() {
-        let same = body.texts == texts::hash();
+        let signed = texts::by_hash(&body.texts);
         println!(
             "  texts      {}",
-            match same {
-                true => format!("version {}, the same as in this program", texts::VERSION),
-                false =>
-                    "another version than this program's; the marks below may read differently"
-                        .into(),
+            match signed {
+                Some(texts) => format!(
+                    "version {} ({}), as in this program",
+                    texts.version, texts.language
+                ),
+                None => "another version than this program has; only its marks are known".into(),
             }
         );
         println!();
         println!("Accepted, one by one:");
-        for clause in texts::all_clauses().filter(|c| body.accepted.iter().any(|a| a == c.mark)) {
-            println!("  [{}] {}", clause.mark, clause.full);
+        for mark in &body.accepted {
+            let clause = signed.and_then(|texts| texts.clauses().find(|c| c.mark == mark));
+            println!("  [{mark}] {}", clause.map_or("", |c| c.full));
         }
     }
     println!();
