@@ -9,7 +9,7 @@ import cbor2
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from verify_pledge import BEGIN, DOMAIN, END, main
+from verify_pledge import BEGIN, DOMAIN, EIGHTH, END, FIELD, main
 
 CIRCLE = bytes(range(32))
 SIGNER = ed25519.Ed25519PrivateKey.from_private_bytes(b"\x07" * 32)
@@ -18,13 +18,25 @@ AUTHOR = SIGNER.public_key().public_bytes(serialization.Encoding.Raw, serializat
 
 def sealed(changes=None, header=None, circle=CIRCLE, unprotected=None):
     """The COSE_Sign1 bytes of a pledge, signed for `circle`."""
-    record = {0: 1, 1: 2, 2: CIRCLE, 3: AUTHOR, 4: 0, 7: 29_900_000, 8: 30_100_000, 9: {0: b"\x01" * 32}}
+    record = {0: 1, 1: 2, 2: CIRCLE, 3: AUTHOR, 4: 0, 6: 1, 7: 29_900_000, 8: 30_100_000, 9: {0: b"\x01" * 32}}
     record |= changes or {}
     protected = cbor2.dumps(header or {1: -19}, canonical=True)
     payload = cbor2.dumps(record, canonical=True)
     aad = DOMAIN + circle + bytes([record[1]])
     signature = SIGNER.sign(cbor2.dumps(["Signature1", protected, aad, payload]))
     return cbor2.dumps([protected, unprotected or {}, payload, signature], canonical=True)
+
+
+def small_order_keys():
+    """Every encoding of a point of small order: eight points, some of them with more than one."""
+    heights = (0, 1, FIELD - 1, EIGHTH, FIELD - EIGHTH, FIELD, FIELD + 1)
+    return [(y | sign << 255).to_bytes(32, "little") for y in heights for sign in (0, 1)]
+
+
+def for_nobody(author):
+    """A pledge by a key of small order: R = the neutral element and s = 0 fit without a secret, where nobody looks."""
+    protected, unprotected, payload, _ = cbor2.loads(sealed({3: author}))
+    return cbor2.dumps([protected, unprotected, payload, b"\x01" + bytes(63)], canonical=True)
 
 
 def export(data, folder):
@@ -53,10 +65,16 @@ def check():
         "an unprotected header": sealed(unprotected={4: b"k"}),
         "a payload key too many": sealed({10: 0}),
         "a null where the key should be absent": sealed({5: None}),
+        "a link to a record before": sealed({5: b"\x01" * 32}),
+        "a Lamport time of 32 bytes": sealed({6: b"\x01" * 32}),
+        "a Lamport time of 2^53": sealed({6: 2**53}),
+        "a negative Lamport time": sealed({6: -1}),
+        "a number that is true": sealed({4: True}),
         "an array of indefinite length": b"\x9f" + genuine[1:] + b"\xff",
         "bytes at the end": genuine + b"\x00",
         "cut short": genuine[:-1],
     }
+    spoiled |= {f"the small-order key {key.hex()}": for_nobody(key) for key in small_order_keys()}
     spoiled |= {f"bit {bit} flipped": flipped(genuine, bit) for bit in range(0, 8 * len(genuine), 7)}
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)

@@ -24,9 +24,13 @@ from cwt import COSE, COSEKey
 BEGIN, END = "-----BEGIN UNDERTONE PLEDGE-----", "-----END UNDERTONE PLEDGE-----"
 DOMAIN = b"undertone/1/record"
 ALG, ED25519 = 1, -19
-VERSION, KIND, CIRCLE, AUTHOR, SEQ, PREV, HEAD, CREATED, EXPIRES, BODY = range(10)
+VERSION, KIND, CIRCLE, AUTHOR, SEQ, PREV, LAMPORT, CREATED, EXPIRES, BODY = range(10)
 PLEDGE = 2
 MOST_BYTES = 4096
+FIELD = 2**255 - 19
+# The y coordinates of the eight points of small order (RFC 8032's curve): a key among them fits signatures nobody made.
+EIGHTH = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+SMALL_ORDER = {0, 1, FIELD - 1, EIGHTH, FIELD - EIGHTH}
 
 
 class Refused(Exception):
@@ -58,8 +62,13 @@ def decode_exact(data, what):
     return value
 
 
-def is_minutes(value):
+def is_number(value):
     return type(value) is int and 0 <= value < 2**53
+
+
+def has_small_order(point):
+    """Whether 32 bytes name a point of small order, in whichever of the encodings that libraries take."""
+    return (int.from_bytes(point, "little") & (2**255 - 1)) % FIELD in SMALL_ORDER
 
 
 def verify(data):
@@ -73,14 +82,16 @@ def verify(data):
     require(decode_exact(protected, "the protected header") == {ALG: ED25519}, "the protected header is not {alg: Ed25519} alone")
 
     record = decode_exact(payload, "the payload")
-    require(isinstance(record, dict) and set(record) | {PREV, HEAD} == set(range(10)), "the payload does not have the keys it must")
+    # PREV links the records of whoever leads to one another; a pledge stands alone.
+    require(isinstance(record, dict) and set(record) == set(range(10)) - {PREV}, "the payload does not have the keys it must")
     require(record[VERSION] == 1, f"version {record[VERSION]} is not known here")
     require(record[KIND] == PLEDGE, f"this is a record of kind {record[KIND]}, not a pledge")
-    for key, name in ((CIRCLE, "circle id"), (AUTHOR, "author's key"), (PREV, "link to the record before"), (HEAD, "head")):
-        value = record.get(key, bytes(32))  # the last two may be absent
-        require(isinstance(value, bytes) and len(value) == 32, f"the {name} is not 32 bytes")
-    times = (record[CREATED], record[EXPIRES])
-    require(all(map(is_minutes, times)) and times[0] <= times[1], "its times are not whole minutes in order")
+    for key, name in ((CIRCLE, "circle id"), (AUTHOR, "author's key")):
+        require(isinstance(record[key], bytes) and len(record[key]) == 32, f"the {name} is not 32 bytes")
+    for key, name in ((SEQ, "number"), (LAMPORT, "Lamport time"), (CREATED, "time"), (EXPIRES, "expiry")):
+        require(is_number(record[key]), f"the {name} is not a whole number below 2^53")
+    require(record[CREATED] <= record[EXPIRES], "it expires before it was made")
+    require(not has_small_order(record[AUTHOR]), "the author's key is one that fits signatures nobody made")
 
     key = COSEKey.new({1: 1, 3: ED25519, -1: 6, -2: record[AUTHOR]})
     aad = DOMAIN + record[CIRCLE] + bytes([record[KIND]])

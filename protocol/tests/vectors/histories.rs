@@ -1,0 +1,315 @@
+//! Histories and what they amount to: one for each rule of what wins.
+
+use std::collections::BTreeMap;
+
+use rand_core::Rng;
+use undertone_protocol::circle::CircleState;
+use undertone_protocol::id::{CircleId, PublicKey, RecordId};
+use undertone_protocol::identity::Draft;
+use undertone_protocol::invite::Token;
+use undertone_protocol::record::*;
+
+use crate::json::{Json, compare, hex, vector};
+use crate::kit::*;
+
+#[derive(Clone, Copy)]
+enum Hand {
+    Group,
+    NewGroup,
+    Recovery,
+    Person(u8),
+}
+use Hand::{Group, NewGroup, Person};
+
+impl Hand {
+    fn public(self) -> PublicKey {
+        match self {
+            Self::Group => group().public_key(),
+            Self::NewGroup => new_group().public_key(),
+            Self::Recovery => recovery().public_key(),
+            Self::Person(p) => person(p).public_key(),
+        }
+    }
+    fn sign(self, draft: Draft) -> Record {
+        match self {
+            Self::Group => group().sign(draft),
+            Self::NewGroup => new_group().sign(draft),
+            Self::Recovery => recovery().sign(draft),
+            Self::Person(p) => person(p).sign(draft),
+        }
+        .unwrap()
+    }
+}
+
+/// A circle as it is told: who said what after what.
+struct Story {
+    founding: Record,
+    circle: CircleId,
+    said: Vec<Record>,
+    /// The last entry of each chain.
+    heads: BTreeMap<PublicKey, (u64, RecordId)>,
+    joins: BTreeMap<u8, RecordId>,
+    lamport: u64,
+    seq: u64,
+}
+
+impl Story {
+    fn new(charter: Charter) -> Self {
+        let founding = found(charter);
+        let begins = (0, founding.id());
+        let mut story = Self {
+            circle: founding.founds().unwrap(),
+            heads: [Hand::Group, Hand::Recovery]
+                .map(|hand| (hand.public(), begins))
+                .into(),
+            founding,
+            said: Vec::new(),
+            joins: BTreeMap::new(),
+            lamport: 0,
+            seq: 0,
+        };
+        story.knock(LEADER);
+        story.admit_as(Group, LEADER, Role::Leader);
+        story
+    }
+
+    fn draft(&mut self, seq: u64, prev: Option<RecordId>, body: Body) -> Draft {
+        self.lamport += 1;
+        Draft {
+            circle: self.circle,
+            seq,
+            prev,
+            lamport: self.lamport,
+            created: MINUTE,
+            valid_minutes: 10_000,
+            body,
+        }
+    }
+
+    /// Something apart from the chains.
+    fn say(&mut self, by: u8, body: impl Into<Body>) -> Record {
+        self.seq += 1;
+        let draft = self.draft(self.seq, None, body.into());
+        let record = Person(by).sign(draft);
+        self.said.push(record.clone());
+        record
+    }
+
+    /// The next entry of a chain.
+    fn decide(&mut self, hand: Hand, body: impl Into<Body>) -> Record {
+        let (seq, id) = self.heads[&hand.public()];
+        self.entry(hand, seq + 1, id, body)
+    }
+
+    /// An entry anywhere.
+    fn entry(&mut self, hand: Hand, seq: u64, prev: RecordId, body: impl Into<Body>) -> Record {
+        let draft = self.draft(seq, Some(prev), body.into());
+        let record = hand.sign(draft);
+        self.heads.insert(hand.public(), (seq, record.id()));
+        self.said.push(record.clone());
+        record
+    }
+
+    /// Another entry for the same place.
+    fn instead(&mut self, hand: Hand, of: &Record, body: impl Into<Body>) -> Record {
+        let p = of.payload();
+        self.entry(hand, p.seq, p.prev.unwrap(), body)
+    }
+
+    /// Nobody has heard of this one.
+    fn lose(&mut self, record: &Record) {
+        self.said.retain(|r| r.id() != record.id());
+    }
+
+    fn knock(&mut self, who: u8) -> RecordId {
+        self.knock_with(who, None)
+    }
+
+    fn knock_with(&mut self, who: u8, token: Option<&Token>) -> RecordId {
+        let pledge = self.say(who, pledge()).id();
+        let me = person(who);
+        let join = Join {
+            name: format!("Person {who}"),
+            sealing_key: me.sealing_key(),
+            pledge,
+            invite: token.map(|t| t.proof(&self.circle, &me.public_key())),
+            puzzle: None,
+        };
+        let join = self.say(who, join).id();
+        self.joins.insert(who, join);
+        join
+    }
+
+    fn admission(&self, who: u8) -> Admission {
+        Admission {
+            subject: person(who).public_key(),
+            role: Role::Participant,
+            join: self.joins[&who],
+        }
+    }
+
+    fn admit_as(&mut self, hand: Hand, who: u8, role: Role) -> Record {
+        let admission = Admission {
+            role,
+            ..self.admission(who)
+        };
+        self.decide(hand, admission)
+    }
+
+    fn let_in(&mut self, people: &[u8]) {
+        for who in people {
+            self.knock(*who);
+            self.admit_as(Group, *who, Role::Participant);
+        }
+    }
+
+    /// Gives a member a chain of their own.
+    fn trust(&mut self, who: u8) {
+        let subject = person(who).public_key();
+        let role = Role::CoLeader;
+        let delegation = self.decide(Group, Delegation { subject, role });
+        self.heads.insert(subject, (0, delegation.id()));
+    }
+
+    fn succeed(&mut self, who: u8, cut: Cut) {
+        let succession = Succession {
+            group_key: new_group().public_key(),
+            leader: person(who).public_key(),
+            cut,
+        };
+        let record = self.decide(Hand::Recovery, succession);
+        self.heads
+            .insert(new_group().public_key(), (0, record.id()));
+    }
+}
+
+fn removal(who: u8) -> Removal {
+    Removal {
+        subject: person(who).public_key(),
+        clause: "2".into(),
+        until: None,
+        cut: None,
+    }
+}
+
+fn cut_at(record: &Record) -> Cut {
+    Cut {
+        seq: record.payload().seq,
+        id: record.id(),
+    }
+}
+
+fn epoch(number: u32, members: &[u8]) -> Epoch {
+    let key = [number as u8; 32];
+    Epoch {
+        number,
+        sealed: members
+            .iter()
+            .map(|p| sealed_to(*p, b"undertone/1/epoch", &key))
+            .collect(),
+    }
+}
+
+#[path = "stories.rs"]
+mod stories;
+
+#[test]
+fn histories() {
+    let vectors = stories::all().into_iter().map(|told| {
+        let (name, story) = (told.name, &told.story);
+        let state = fold(&story.founding, &story.said);
+        let members: Vec<_> = state.members().map(|(key, _)| *key).collect();
+        let removed: Vec<_> = state.removed().map(|(key, _)| key).collect();
+        eprintln!(
+            "{name}: {:?} expected {:?} applied {:?}",
+            members,
+            told.members
+                .iter()
+                .map(|p| (*p, person(*p).public_key()))
+                .collect::<Vec<_>>(),
+            story
+                .said
+                .iter()
+                .map(|r| {
+                    let mut st = fold(&story.founding, &story.said);
+                    (r.body().kind(), r.payload().lamport, st.apply(r))
+                })
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(members, keys(&told.members), "members of '{name}'");
+        assert_eq!(removed, keys(&told.removed), "removed from '{name}'");
+        let mut random = rng(0x58);
+        for _ in 0..8 {
+            let other = fold(&story.founding, &shuffled(&story.said, &mut random));
+            assert_eq!(state.digest(), other.digest(), "'{name}' in another order");
+        }
+        let member = |(key, m): (&PublicKey, &undertone_protocol::circle::Member)| {
+            Json::List(vec![key.to_hex().into(), (m.role as u64).into()])
+        };
+        let power = |(key, p): (&PublicKey, &undertone_protocol::circle::Power)| {
+            Json::List(vec![
+                key.to_hex().into(),
+                p.head().0.into(),
+                p.is_live().into(),
+            ])
+        };
+        let records = story.said.iter().map(|r| Json::from(hex(r.envelope())));
+        vector(
+            name,
+            [
+                ("charter", hex(story.founding.envelope()).into()),
+                ("records", records.collect::<Vec<_>>().into()),
+                (
+                    "members",
+                    state.members().map(member).collect::<Vec<_>>().into(),
+                ),
+                (
+                    "removed",
+                    removed
+                        .iter()
+                        .map(|k| k.to_hex().into())
+                        .collect::<Vec<_>>()
+                        .into(),
+                ),
+                ("leader", state.leader().to_hex().into()),
+                (
+                    "powers",
+                    state.powers().iter().map(power).collect::<Vec<_>>().into(),
+                ),
+                ("epoch", state.epoch().map(|e| e.id().to_hex()).into()),
+                ("epoch_number", u64::from(state.epoch_number()).into()),
+                ("floor", (state.floor_mode() as u64).into()),
+                ("frozen", state.is_frozen().into()),
+                ("door_open", state.is_door_open().into()),
+                ("closed", state.is_closed().into()),
+                ("digest", hex(state.digest()).into()),
+            ],
+        )
+    });
+    compare("histories.json", &vectors.collect::<Vec<_>>());
+}
+
+fn keys(people: &[u8]) -> Vec<PublicKey> {
+    let mut keys: Vec<_> = people.iter().map(|p| person(*p).public_key()).collect();
+    keys.sort();
+    keys
+}
+
+/// Everything, again and again, until nothing waits any more.
+fn fold(founding: &Record, records: &[Record]) -> CircleState {
+    let mut state = CircleState::new(founding).unwrap();
+    for _ in 0..4 {
+        for record in records {
+            let _ = state.apply(record);
+        }
+    }
+    state
+}
+
+fn shuffled(records: &[Record], rng: &mut impl Rng) -> Vec<Record> {
+    let mut records = records.to_vec();
+    for i in (1..records.len()).rev() {
+        records.swap(i, (rng.next_u64() % (i as u64 + 1)) as usize);
+    }
+    records
+}
