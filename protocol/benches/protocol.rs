@@ -11,8 +11,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ed25519_dalek::{Signer, SigningKey};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use undertone_protocol::id::{CircleId, Nonce, PublicKey};
 use undertone_protocol::circle::CircleState;
+use undertone_protocol::id::{CircleId, Nonce, PublicKey};
 use undertone_protocol::identity::{Draft, GroupKey, RootSeed, Secret};
 use undertone_protocol::record::*;
 use undertone_protocol::session::{Founding, Now};
@@ -51,6 +51,7 @@ fn keys() -> (SendKey, ReceiveKey) {
 fn year(records: usize) -> Vec<Vec<u8>> {
     let must = |record: Result<Record, _>| record.unwrap_or_else(|error| panic!("{error}"));
     let key = GroupKey::from_secret(&Secret::from_bytes([5; 32]));
+    let recovery = GroupKey::from_secret(&Secret::from_bytes([4; 32]));
     let person = |n: u32| {
         RootSeed::new(Secret::from_bytes([6; 32])).pseudonym(&Nonce::from_bytes([0; 16]), n)
     };
@@ -66,7 +67,7 @@ fn year(records: usize) -> Vec<Vec<u8>> {
         schedule: None,
         listener_welcome: false,
         route: RouteKind::Relay,
-        recovery_key: key.public_key(),
+        recovery_key: recovery.public_key(),
         name: "Leader".into(),
         nonce: Nonce::from_bytes([1; 16]),
     };
@@ -77,7 +78,9 @@ fn year(records: usize) -> Vec<Vec<u8>> {
     let charter = founding
         .charter(&key, person(0).public_key(), now)
         .unwrap_or_else(|error| panic!("{error}"));
-    let circle = charter.founds().unwrap_or_else(|| panic!("a charter founds"));
+    let circle = charter
+        .founds()
+        .unwrap_or_else(|| panic!("a charter founds"));
     let mut chain = (0, charter.id());
     let mut all = vec![charter.envelope().to_vec()];
     let mut lamport = 1;
@@ -95,7 +98,11 @@ fn year(records: usize) -> Vec<Vec<u8>> {
                 valid_minutes: 600_000,
                 body,
             };
-            let record = must(if chained { key.sign(draft) } else { me.sign(draft) });
+            let record = must(if chained {
+                key.sign(draft)
+            } else {
+                me.sign(draft)
+            });
             if chained {
                 chain = (chain.0 + 1, record.id());
             }
@@ -113,7 +120,16 @@ fn year(records: usize) -> Vec<Vec<u8>> {
         };
         let join = say(&mut all, false, join.into());
         let (subject, role) = (me.public_key(), Role::Participant);
-        say(&mut all, true, Admission { subject, role, join }.into());
+        say(
+            &mut all,
+            true,
+            Admission {
+                subject,
+                role,
+                join,
+            }
+            .into(),
+        );
         let sealed = (0..8).map(|k| SealedTo {
             member: person(n.saturating_sub(k)).public_key(),
             secret: vec![7; 80],
@@ -122,7 +138,17 @@ fn year(records: usize) -> Vec<Vec<u8>> {
         say(&mut all, true, Epoch { number: n, sealed }.into());
         if n % 10 == 0 {
             let (clause, until, cut) = ("2".into(), None, None);
-            say(&mut all, true, Removal { subject, clause, until, cut }.into());
+            say(
+                &mut all,
+                true,
+                Removal {
+                    subject,
+                    clause,
+                    until,
+                    cut,
+                }
+                .into(),
+            );
         } else {
             say(&mut all, false, Leave { join }.into());
         }

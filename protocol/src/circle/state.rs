@@ -150,21 +150,22 @@ impl CircleState {
         for entry in &entries {
             state.name_join(entry);
         }
-        // Whatever the rules refuse has no effect now, as it had none then. First what others rest on; who
-        // may leave depends on who leads.
-        state.apply_all(&beside, &[Kind::Pledge]);
-        state.apply_all(&beside, &[Kind::Join]);
+        // Whatever the rules refuse has no effect now, as it had none then. First what others rest on.
+        for kind in [Kind::Pledge, Kind::Join] {
+            for record in beside.iter().filter(|r| r.body().kind() == kind) {
+                let _ = state.apply(record);
+            }
+        }
+        for record in &beside {
+            let _ = state.note_leave(record);
+        }
         state.waiting.extend(entries.into_iter().cloned());
         state.refold();
-        state.apply_all(&beside, &[Kind::Leave, Kind::Erase]);
+        for record in &beside {
+            state.forget_erased(record);
+        }
         state.unsaved.clear();
         Some(state)
-    }
-
-    fn apply_all(&mut self, records: &[&Record], kinds: &[Kind]) {
-        for record in records.iter().filter(|r| kinds.contains(&r.body().kind())) {
-            let _ = self.apply(record);
-        }
     }
 
     /// SHA-256 of the charter's envelope.
@@ -735,54 +736,69 @@ impl CircleState {
 
     fn apply_leave(&mut self, record: &Record) -> Result<Applied, Refused> {
         let author = record.author();
-        let (Body::Leave(crate::record::Leave { join })
-        | Body::Erase(crate::record::Erase { join })) = record.body()
-        else {
+        let Some(join) = taken_back(record) else {
             return Ok(Applied::Known);
         };
-        let known = match self.left.get(&(author, *join)) {
-            // To ask for deletion says more than to leave.
-            Some(said) => {
-                said.body().kind() == record.body().kind() || record.body().kind() == Kind::Leave
-            }
-            None => false,
-        };
-        if known {
-            return Ok(Applied::Known);
-        }
         let applicant = self.knocks.applicants.get(&author);
-        if applicant.is_some_and(|a| a.join.id() == *join) {
+        if applicant.is_some_and(|a| a.join.id() == join) {
             self.knocks.applicants.remove(&author);
             return Ok(Applied::Changed(vec![Change::Left(author)]));
         }
-        if !self.knocks.may_leave(&author, join) {
-            return Ok(Applied::Waiting);
+        if let Some(nothing) = self.note_leave(record)? {
+            return Ok(nothing);
         }
-        if self.left.len() >= MAX_LEFT {
-            return Err(Refused::OutOfOrder);
-        }
-        self.left.insert((author, *join), record.clone());
-        self.unsaved.push(record.clone());
         let mut changes = Vec::new();
         if matches!(record.body(), Body::Erase(_)) {
             changes.push(Change::Erased(author));
         }
         if self.roster.is_waiting {
             changes.extend(self.refold());
-        } else if author != self.leader() && self.roster.depart(&author, join) {
+        } else if author != self.leader() && self.roster.depart(&author, &join) {
             changes.push(Change::Left(author));
             self.tidy(&changes);
         }
-        // Whoever leads is a member by what they joined with, and stays one.
+        self.forget_erased(record);
+        Ok(match changes.is_empty() {
+            true => Applied::Known,
+            false => Applied::Changed(changes),
+        })
+    }
+
+    /// Keeps that somebody took their join back; otherwise says what became of the record.
+    fn note_leave(&mut self, record: &Record) -> Result<Option<Applied>, Refused> {
+        let author = record.author();
+        let Some(join) = taken_back(record) else {
+            return Ok(Some(Applied::Known));
+        };
+        let said = self
+            .left
+            .get(&(author, join))
+            .map(|said| said.body().kind());
+        // To ask for deletion says more than to leave.
+        let kind = record.body().kind();
+        if said.is_some_and(|said| said == kind || kind == Kind::Leave) {
+            return Ok(Some(Applied::Known));
+        }
+        if !self.knocks.may_leave(&author, &join) {
+            return Ok(Some(Applied::Waiting));
+        }
+        if self.left.len() >= MAX_LEFT {
+            return Err(Refused::OutOfOrder);
+        }
+        self.left.insert((author, join), record.clone());
+        self.unsaved.push(record.clone());
+        Ok(None)
+    }
+
+    /// Deletes what is held of somebody who asked for it. Whoever leads is a member by what they joined with,
+    /// and stays one.
+    fn forget_erased(&mut self, record: &Record) {
+        let author = record.author();
         if matches!(record.body(), Body::Erase(_)) && author != self.leader() {
             let left = &self.left;
             self.knocks
                 .forget(&author, |join| left.contains_key(&(author, *join)));
         }
-        Ok(match changes.is_empty() {
-            true => Applied::Known,
-            false => Applied::Changed(changes),
-        })
     }
 
     /// Two different records for one place of a chain: both are kept, and the key is frozen.
@@ -805,5 +821,14 @@ impl CircleState {
             true => Applied::Known,
             false => Applied::Changed(changes),
         })
+    }
+}
+
+/// The join record that a leave or an erasure takes back.
+fn taken_back(record: &Record) -> Option<RecordId> {
+    match record.body() {
+        Body::Leave(leave) => Some(leave.join),
+        Body::Erase(erase) => Some(erase.join),
+        _ => None,
     }
 }
