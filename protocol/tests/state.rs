@@ -214,7 +214,7 @@ impl History {
             let (seq, id) = p.head();
             Cut { seq, id }
         });
-        match pick(&mut self.rng, 24) {
+        match pick(&mut self.rng, 26) {
             0..=3 => self.knock(person),
             4..=7 => self.admit(site, person, Role::Participant),
             8 | 9 => {
@@ -282,7 +282,11 @@ impl History {
             19 => {
                 let join = self.sites[site].member(&subject).map(|m| m.join.id());
                 if let Some(join) = join {
-                    let draft = self.draft(site, Leave { join }.into(), None);
+                    let body: Body = match on {
+                        true => Leave { join }.into(),
+                        false => Erase { join }.into(),
+                    };
+                    let draft = self.draft(site, body, None);
                     let leave = self.people[person].sign(draft).unwrap();
                     self.say(site, leave);
                 }
@@ -325,6 +329,12 @@ impl History {
                 let record = self.recovery.sign(draft).unwrap();
                 self.say(0, record);
             }
+            23 if pick(&mut self.rng, 4) == 0 => {
+                let role = [Role::CoLeader, Role::Listener, Role::Participant];
+                let role = role[pick(&mut self.rng, 3)];
+                self.decide(site, Delegation { subject, role });
+            }
+            23 if pick(&mut self.rng, 30) == 0 => self.decide(site, Close {}),
             _ => self.sync(),
         }
     }
@@ -385,6 +395,8 @@ proptest! {
             history.step();
         }
         history.sync();
+        let nobody = history.people[7].public_key();
+        prop_assume!(history.sites[0].powers().of(&nobody).is_none());
         let before = history.sites[0].digest();
         let subject = history.people[2].public_key();
         let id = history.founding.id();

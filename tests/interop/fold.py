@@ -155,7 +155,7 @@ class Circle:
         for entry in entries:
             if entry.kind == REMOVAL and entry.body[0] != leader:
                 notices[entry.body[0]].append(entry)
-        undone, members, spent, known, mutes, epochs = set(), {}, set(), set(), {}, []
+        undone, members, spent, known, seated, mutes, epochs = set(), {}, set(), set(), set(), {}, []
         floor, frozen, door_open, closed = self.charter[10], False, True, False
 
         def standing_notices(key):
@@ -182,7 +182,7 @@ class Circle:
                 and subject not in members
                 and pledge.body[0] == self.charter[7]
                 and (entry.body[1] == LEADER or proof_stands(entry, join))
-                and len(members) < self.charter[8]
+                and len(seated & set(members)) < self.charter[8]
             )
 
         for entry in entries:
@@ -202,6 +202,7 @@ class Circle:
                     spent.add(join.body[3][0])
                 known.add(body[0])
                 if enters:
+                    seated.add(body[0])
                     members[body[0]] = [CO_LEADER if leads_beside(body[0]) else body[1], join.id]
             elif entry.kind == REINSTATEMENT:
                 for notice in sum(notices.values(), []):
@@ -225,6 +226,7 @@ class Circle:
                     epochs.clear()
                 if not epochs or body[0] == epochs[0].body[0]:
                     epochs.append(entry)
+                    seated = {part[0] for part in body[1]}
         for key, member in members.items():
             member[0] = LEADER if key == leader else PARTICIPANT if member[0] == LEADER else member[0]
         removed = sorted(key for key in notices if key not in members and standing_notices(key))

@@ -2,6 +2,7 @@
 //! the only place that knows who may do what.
 
 mod chains;
+mod change;
 pub mod floor;
 mod knocks;
 pub mod policy;
@@ -10,8 +11,9 @@ mod state;
 
 pub use crate::record::Role;
 pub use chains::{Power, Powers, Rank};
+pub use change::{Applied, Change};
 pub use floor::Turn;
 pub use knocks::{Applicant, MAX_APPLICANTS};
 pub use policy::Refused;
 pub use roster::{Member, Removed};
-pub use state::{Applied, Change, CircleState};
+pub use state::CircleState;

@@ -8,9 +8,9 @@ use crate::record::{AdmissionMode, Body, Charter, FloorMode, Record, Role};
 use crate::weakness::{Weak, Weakness};
 
 use super::chains::{Powers, Rank};
+use super::change::Change;
 use super::knocks::Applicant;
 use super::policy::{self, Refused};
-use super::state::Change;
 
 /// Somebody who was let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Roster {
     pub(super) mutes: BTreeMap<PublicKey, u64>,
     /// The last request to cease that concerns somebody.
     pub(super) ceases: BTreeMap<PublicKey, RecordId>,
+    /// Whoever the last epoch names, or was let in since: they take the seats.
+    seated: BTreeSet<PublicKey>,
     /// The epochs with the highest number, in order.
     epochs: Vec<Record>,
     /// An admission waits for its join record, or for a seat.
@@ -98,6 +100,7 @@ impl Roster {
             closed: false,
             mutes: BTreeMap::new(),
             ceases: BTreeMap::new(),
+            seated: BTreeSet::new(),
             epochs: Vec::new(),
             is_waiting: false,
             lamport: 0,
@@ -273,6 +276,7 @@ impl Roster {
                     admitted: record.payload().created,
                 };
                 self.members.insert(admission.subject, member);
+                self.seated.insert(admission.subject);
                 changes.push(Change::Admitted(admission.subject));
             }
             Body::Reinstatement(reinstatement) => {
@@ -325,6 +329,7 @@ impl Roster {
                     self.epochs.clear();
                 }
                 if epoch.number >= last {
+                    self.seated = epoch.sealed.iter().map(|s| s.member).collect();
                     self.epochs.push(record.clone());
                     changes.push(Change::Epoch(epoch.number));
                 }
@@ -380,7 +385,9 @@ impl Roster {
         if admission.role != Role::Leader {
             self.check_proof(given, record, joined)?;
         }
-        if self.members.len() >= usize::from(given.charter.max_members) {
+        // Whoever the last epoch does not name had left, even where word of it has not come yet.
+        let taken = self.members.keys().filter(|key| self.seated.contains(key));
+        if taken.count() >= usize::from(given.charter.max_members) {
             return Err(Refused::Full);
         }
         Ok(())

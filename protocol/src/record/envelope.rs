@@ -4,7 +4,7 @@ use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
 use ed25519_dalek::{Signer, SigningKey};
 use sha2::{Digest, Sha256};
 
-use super::{Kind, MAX_INTEGER, Payload, Record, RecordError, bodies};
+use super::{Kind, MAX_INTEGER, Payload, Record, RecordError, validate};
 use crate::id::{CircleId, RecordId};
 use crate::signature;
 
@@ -127,5 +127,5 @@ fn check_bounds(payload: &Payload, size: usize) -> Result<(), RecordError> {
     if numbers.iter().any(|n| *n > MAX_INTEGER) || payload.expires < payload.created {
         return Err(RecordError::BadField("seq, lamport, created or expires"));
     }
-    bodies::validate(&payload.body)
+    validate::validate(&payload.body)
 }

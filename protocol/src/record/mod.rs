@@ -16,6 +16,7 @@
 
 mod bodies;
 mod envelope;
+mod validate;
 
 use std::sync::Arc;
 
