@@ -7,8 +7,10 @@ use undertone_simulation::adversary::Adversary;
 use undertone_simulation::scenario::{ALL, Scenario};
 
 /// Seeds that once broke a rule.
-const REGRESSIONS: [(&str, u64); 10] = [
+const REGRESSIONS: [(&str, u64); 12] = [
     ("churn", 0),
+    ("churn", 1009),
+    ("partition", 135),
     ("partition", 0),
     ("partition", 1),
     ("forge", 3),

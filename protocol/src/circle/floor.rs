@@ -100,10 +100,11 @@ impl Floor {
         })
     }
 
-    /// The open request of somebody who waits.
-    pub(super) fn waiting(&self, member: &PublicKey) -> Option<&Record> {
+    /// The open request of somebody, unless the turn passed on to them and that counts.
+    pub(super) fn request_of(&self, member: &PublicKey, granted: bool) -> Option<&Record> {
         let request = self.requests.get(member)?;
-        (self.is_open(request) && self.passed_on != Some(request.id())).then_some(request)
+        let holds = self.passed_on == Some(request.id()) && !granted;
+        (self.is_open(request) && !holds).then_some(request)
     }
 
     /// What somebody who comes in now needs to know: open requests, and the grant in force.

@@ -223,9 +223,11 @@ impl CircleState {
             .turn(self.charter.turn_seconds, |key| self.leads(key));
         turn.filter(|t| !self.is_frozen() && policy::may_take_turn(self, &t.holder))
     }
-    /// The open request of somebody who waits for a turn.
-    pub fn request_of(&self, member: &PublicKey) -> Option<&Record> {
-        self.floor.waiting(member)
+    /// The open request of somebody who waits for a turn; where turns are `granted`, also of somebody to whom
+    /// one passed on.
+    pub fn request_of(&self, member: &PublicKey, granted: bool) -> Option<&Record> {
+        let granted = granted && self.floor_mode() == FloorMode::Active;
+        self.floor.request_of(member, granted)
     }
     /// What somebody who comes in now needs to know of turns.
     pub fn floor_records(&self) -> impl Iterator<Item = &Record> {

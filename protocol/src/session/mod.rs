@@ -86,8 +86,8 @@ pub struct Session {
     tickets: BTreeMap<u64, u64>,
     catch_up_allowed: Duration,
     hello_allowed: Duration,
-    /// When one last said that one's hand is up.
-    hand_said: Duration,
+    /// When one last said that one's hand is up; `None` to say it again soon.
+    hand_said: Option<Duration>,
     renew_allowed: Duration,
     replied: BTreeMap<DoorReply, Duration>,
     /// Leader: who has said hello under the current epoch, and how often the others were sent its key.
@@ -138,7 +138,7 @@ impl Session {
             tickets: BTreeMap::new(),
             catch_up_allowed: Duration::ZERO,
             hello_allowed: Duration::ZERO,
-            hand_said: Duration::ZERO,
+            hand_said: None,
             renew_allowed: Duration::ZERO,
             replied: BTreeMap::new(),
             arrived: Default::default(),

@@ -232,6 +232,7 @@ impl Session {
             self.dial(&author);
         }
         if moved {
+            self.hand_said = None;
             self.voice.forget(&author);
             self.outputs.push_back(Output::Silence(author));
             self.update_allowed();
@@ -312,7 +313,7 @@ impl Session {
         }
         let since = self.next_lamport();
         let request = self.sign_own(now, LIVE_MINUTES, crate::record::TurnRequest { since })?;
-        self.hand_said = now.at;
+        self.hand_said = Some(now.at);
         self.publish_own(now, request)
     }
 
@@ -320,15 +321,20 @@ impl Session {
     /// not know.
     fn renew_hand(&mut self, now: Now) {
         let me = self.me.public_key();
-        let waiting = self.state.as_ref().and_then(|s| s.request_of(&me));
+        // Whoever was alone may have taken a turn that nobody knows of.
+        let led = self.is_led(now);
+        let waiting = self.state.as_ref().and_then(|s| s.request_of(&me, led));
         let Some(Body::TurnRequest(raised)) = waiting.map(Record::body) else {
             return;
         };
         let since = raised.since;
-        if now.at < self.hand_said + HELLO_EVERY {
+        if self
+            .hand_said
+            .is_some_and(|said| now.at < said + HELLO_EVERY)
+        {
             return;
         }
-        self.hand_said = now.at;
+        self.hand_said = Some(now.at);
         let request = crate::record::TurnRequest { since };
         if let Ok(request) = self.sign_own(now, LIVE_MINUTES, request)
             && let Some(state) = self.state.as_mut()
