@@ -281,7 +281,16 @@ impl World {
                 broken = Some(Violation::Vanished { node, at });
             }
         }
-        let gone: Vec<_> = gone.into_iter().map(|(k, j)| (*k, *j)).collect();
+        // Whoever seemed removed by somebody without authority may be back when that is known.
+        let for_good = |key: &PublicKey| {
+            let left = self.judge.people.get(key).is_some_and(|p| p.left);
+            left || self.judge.removed.contains(key)
+        };
+        let gone: Vec<_> = gone
+            .into_iter()
+            .filter(|(key, _)| for_good(key))
+            .map(|(key, join)| (*key, *join))
+            .collect();
         watch.gone.extend(gone);
         watch.members = members;
         if let Some(violation) = broken {

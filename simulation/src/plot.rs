@@ -77,15 +77,25 @@ pub fn draw(out: &Path, seeds: u64) -> Result<()> {
 }
 
 fn measure(size: u8, seeds: u64) -> Result<Row> {
-    let mut scenario = Scenario::find("churn")?;
-    scenario.seats = size;
-    scenario.nodes = usize::from(size) + 4;
-    scenario.split_seconds = 10;
-    scenario.skew_minutes = 0;
-    scenario.tail_ms = 0;
-    scenario.burst_every_seconds = 0;
-    let (outcomes, violations) = play(&scenario, &(0..seeds), 2);
-    anyhow::ensure!(violations.is_empty(), "a rule did not hold: {violations:?}");
+    let network = |scenario: &mut Scenario| {
+        scenario.seats = size;
+        scenario.nodes = usize::from(size) + 4;
+        scenario.skew_minutes = 0;
+        scenario.tail_ms = 0;
+        scenario.burst_every_seconds = 0;
+    };
+    let outcomes = |scenario: &Scenario| {
+        let (outcomes, violations) = play(scenario, &(0..seeds), 2);
+        anyhow::ensure!(violations.is_empty(), "a rule did not hold: {violations:?}");
+        Ok(outcomes)
+    };
+    // Removals where nobody is out of reach; agreement and traffic where many are.
+    let mut calm = Scenario::find("calm")?;
+    network(&mut calm);
+    calm.removals_per_minute = f64::from(size) / 2.0;
+    let mut split = Scenario::find("partition")?;
+    network(&mut split);
+    let (calm, split) = (outcomes(&calm)?, outcomes(&split)?);
     let ms = |d: Duration| d.as_secs_f64() * 1e3;
     let both = |mut times: Vec<Duration>| {
         [
@@ -93,13 +103,13 @@ fn measure(size: u8, seeds: u64) -> Result<Row> {
             ms(quantile(&mut times, 0.99)),
         ]
     };
-    let lasted: f64 = outcomes.iter().map(|o| o.lasted.as_secs_f64()).sum();
+    let lasted: f64 = split.iter().map(|o| o.lasted.as_secs_f64()).sum();
     Ok(Row {
         size,
-        removal: both(outcomes.iter().flat_map(|o| o.removals.clone()).collect()),
-        agreement: both(outcomes.iter().map(|o| o.converged).collect()),
-        messages: outcomes.iter().map(|o| o.messages as f64).sum::<f64>() / lasted,
-        bytes: outcomes.iter().map(|o| o.bytes as f64).sum::<f64>() / lasted,
+        removal: both(calm.iter().flat_map(|o| o.removals.clone()).collect()),
+        agreement: both(split.iter().map(|o| o.converged).collect()),
+        messages: split.iter().map(|o| o.messages as f64).sum::<f64>() / lasted,
+        bytes: split.iter().map(|o| o.bytes as f64).sum::<f64>() / lasted,
     })
 }
 
@@ -149,12 +159,13 @@ fn chart(path: &Path, title: &str, axes: (&str, &str), series: &[Series<'_>]) ->
         .margin(16)
         .x_label_area_size(44)
         .y_label_area_size(72)
-        .build_cartesian_2d(0.0..x * 1.02, 0.0..y)?;
+        .build_cartesian_2d(f64::from(SIZES[0])..x, 0.0..y)?;
     chart
         .configure_mesh()
         .x_desc(axes.0)
         .y_desc(axes.1)
         .light_line_style(WHITE)
+        .bold_line_style(BLACK.mix(0.12))
         .draw()?;
     for (index, (name, points)) in series.iter().enumerate() {
         let colour = Palette99::pick(index).to_rgba();
@@ -187,6 +198,7 @@ fn log_chart(path: &Path, title: &str, axes: (&str, &str), series: &[Series<'_>]
         .x_desc(axes.0)
         .y_desc(axes.1)
         .light_line_style(WHITE)
+        .bold_line_style(BLACK.mix(0.12))
         .draw()?;
     for (index, (name, points)) in series.iter().enumerate() {
         let colour = Palette99::pick(index).to_rgba();

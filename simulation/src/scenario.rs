@@ -250,7 +250,7 @@ impl Play<'_> {
     fn gather(&mut self) {
         let _ = self.world.act(0, Act::AutoAdmit(true));
         let _ = self.world.act(0, Act::AutoTurns(true));
-        let first = usize::from(self.scenario.seats).min(self.scenario.nodes) - 2;
+        let first = usize::from(self.scenario.seats).min(self.scenario.nodes) - 1;
         for _ in 0..first {
             self.add(false);
         }
@@ -327,7 +327,9 @@ impl Play<'_> {
             };
             let _ = self.world.act(who, act);
         }
-        if self.chance(self.scenario.removals_per_minute / 60.0) && others.len() > 4 {
+        if self.chance(self.scenario.removals_per_minute / 60.0)
+            && others.len() >= usize::from(self.scenario.seats) / 4
+        {
             self.remove(&others);
         }
         let nodes = self.scenario.nodes as f64;
@@ -368,7 +370,10 @@ impl Play<'_> {
         match self.world.rng.next_u64() % 6 {
             0 if total < self.scenario.nodes => self.add(false),
             1 => {
-                if let Some(who) = self.one_of(others).filter(|_| others.len() > 4) {
+                if let Some(who) = self
+                    .one_of(others)
+                    .filter(|_| others.len() >= usize::from(self.scenario.seats) / 4)
+                {
                     let knock = self.world.nodes[who]
                         .session
                         .as_ref()

@@ -447,6 +447,9 @@ impl World {
             Output::Block(transport) => {
                 self.nodes[index].blocked.insert(transport);
             }
+            Output::Unblock(transport) => {
+                self.nodes[index].blocked.remove(&transport);
+            }
             Output::SendMedia(packet) => self.send_media(index, &packet),
             Output::Play { member, .. } => {
                 let at = self.now;

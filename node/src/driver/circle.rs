@@ -531,6 +531,10 @@ impl Circle {
                 Some(peer) => NetCommand::Block(peer),
                 None => return,
             },
+            Output::Unblock(transport) => match peer_id(&transport) {
+                Some(peer) => NetCommand::Unblock(peer),
+                None => return,
+            },
             Output::AttachRoute(route) => NetCommand::AttachRoute(RouteKey(route)),
             Output::DetachRoute(route) => NetCommand::DetachRoute(RouteKey(route)),
             _ => return,

@@ -59,6 +59,10 @@ fn handle(plane: &MediaPlane, command: NetCommand) -> Option<NetCommand> {
             plane.block(peer);
             return Some(NetCommand::Block(peer));
         }
+        NetCommand::Unblock(peer) => {
+            plane.unblock(&peer);
+            return Some(NetCommand::Unblock(peer));
+        }
         other => return Some(other),
     }
     None

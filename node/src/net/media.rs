@@ -114,6 +114,11 @@ impl MediaPlane {
         self.registry.block(peer);
     }
 
+    /// Lets this peer connect again.
+    pub(crate) fn unblock(&self, peer: &PeerId) {
+        self.registry.unblock(peer);
+    }
+
     pub(crate) fn attach(&self, route: RouteKey) {
         self.routes.attach(route);
     }

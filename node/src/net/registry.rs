@@ -80,6 +80,13 @@ impl Registry {
         }
     }
 
+    /// Refuses `peer` no longer.
+    pub(crate) fn unblock(&self, peer: &PeerId) {
+        let mut state = self.lock();
+        state.blocked.remove(peer);
+        state.blocked_order.retain(|p| p != peer);
+    }
+
     /// The newest open connection of `peer`.
     pub(crate) fn newest(&self, peer: &PeerId) -> Option<quinn::Connection> {
         let state = self.lock();

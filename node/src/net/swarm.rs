@@ -223,6 +223,12 @@ impl NodeSwarm {
                 self.swarm.behaviour_mut().gossip.blacklist_peer(&peer);
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
+            NetCommand::Unblock(peer) => {
+                self.swarm
+                    .behaviour_mut()
+                    .gossip
+                    .remove_blacklisted_peer(&peer);
+            }
             NetCommand::AttachRoute(_) => self.refuse(Refusal::RouteInDirectCircle),
             // Carried out by the courier.
             NetCommand::DetachRoute(_) | NetCommand::Allow(_) | NetCommand::Media(_) => {}

@@ -78,6 +78,8 @@ pub enum NetCommand {
     Allow(Vec<PeerId>),
     /// Close every connection of this peer, drop its gossip, refuse its return.
     Block(PeerId),
+    /// Refuse this peer no longer.
+    Unblock(PeerId),
     /// Take a slot on a media route of the relay. With two attached already, the older is given up.
     AttachRoute(RouteKey),
     /// Give the slot back; nothing more is heard from that route, from this moment.
@@ -219,6 +221,7 @@ impl fmt::Debug for NetCommand {
             Self::Dial { addrs, .. } => write!(f, "Dial({} addresses)", addrs.len()),
             Self::Allow(peers) => write!(f, "Allow({} peers)", peers.len()),
             Self::Block(_) => f.write_str("Block"),
+            Self::Unblock(_) => f.write_str("Unblock"),
             Self::AttachRoute(_) => f.write_str("AttachRoute"),
             Self::DetachRoute(_) => f.write_str("DetachRoute"),
             Self::Media(packet) => write!(f, "Media({} bytes)", packet.len()),

@@ -29,6 +29,7 @@ impl Session {
                 Change::Admitted(member) if *member == self.me.public_key() => {
                     self.say_hello_soon(now);
                 }
+                Change::Admitted(member) | Change::Reinstated(member) => self.let_in_again(member),
                 Change::Closed => self.end(End::Closed),
                 Change::Thanked {
                     from,
@@ -46,11 +47,9 @@ impl Session {
                 Change::Forked(key) => self.expose_fork(now, key),
                 Change::Succeeded(leader) => self.event(Event::Succeeded(*leader)),
                 Change::Erased(member) => self.outputs.push_back(Output::Delete(*member)),
-                Change::Admitted(_)
-                | Change::Pledged(_)
+                Change::Pledged(_)
                 | Change::Knocked(_)
                 | Change::TurnedAway(_)
-                | Change::Reinstated(_)
                 | Change::Role(..)
                 | Change::Muted(_)
                 | Change::AskedToCease(_)
@@ -64,6 +63,14 @@ impl Session {
             }
         }
         self.follow_floor(now);
+    }
+
+    /// A removal turned out to be void, or was taken back.
+    fn let_in_again(&mut self, member: &PublicKey) {
+        if let Some(transport) = self.blocked.remove(member) {
+            self.closing.retain(|(_, t)| *t != transport);
+            self.outputs.push_back(Output::Unblock(transport));
+        }
     }
 
     /// Everybody is told, with the proof.
@@ -107,6 +114,7 @@ impl Session {
         if let Some(transport) = transport {
             let at = now.at + CLOSE_AFTER;
             self.closing.push((at, transport));
+            self.blocked.insert(*member, transport);
             self.timers.set_sooner(Timer::Close, at);
         }
     }

@@ -165,6 +165,8 @@ pub enum Output {
     Allow(Vec<TransportId>),
     /// Close all connections with this one and refuse it from now on.
     Block(TransportId),
+    /// Refuse this one no longer: the removal was void, or was taken back.
+    Unblock(TransportId),
     /// Take part in a relay's route; the newest is sent on.
     AttachRoute(RouteKey),
     /// Leave a relay's route.

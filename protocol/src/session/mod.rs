@@ -74,6 +74,8 @@ pub struct Session {
     heard_until: BTreeMap<PublicKey, Duration>,
     /// Connections of people who were removed, and when to close them.
     closing: Vec<(Duration, TransportId)>,
+    /// Whose connections were closed, so that they can be let in again.
+    blocked: BTreeMap<PublicKey, TransportId>,
     auto_admit: bool,
     auto_turns: bool,
     addresses: Vec<String>,
@@ -129,6 +131,7 @@ impl Session {
             turn: None,
             heard_until: BTreeMap::new(),
             closing: Vec::new(),
+            blocked: BTreeMap::new(),
             auto_admit: false,
             auto_turns: false,
             addresses: Vec::new(),
