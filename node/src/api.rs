@@ -311,6 +311,14 @@ pub struct Circle {
     pub can_recover: bool,
 }
 
+impl Circle {
+    /// Whether one leads with the group key: gives roles, and can end the circle. Co-leaders can do the rest.
+    pub fn is_leader(&self) -> bool {
+        let me = self.members.iter().find(|m| m.key == self.me);
+        self.leading && me.is_some_and(|m| m.role == Role::Leader)
+    }
+}
+
 /// Whether others would hear one, and if not, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {

@@ -326,8 +326,10 @@ impl World {
             None => {
                 let _ = self.act(0, Act::SetRole(key, Role::CoLeader));
             }
-            Some(power) if power.is_live() => {
-                let _ = self.act(0, Act::SetRole(key, Role::Participant));
+            Some(_) if !self.deposed.contains(&member) => {
+                if self.act(0, Act::SetRole(key, Role::Participant)).is_ok() {
+                    self.deposed.insert(member);
+                }
             }
             Some(power) => {
                 let (seq, id) = power.head();

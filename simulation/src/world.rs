@@ -119,6 +119,8 @@ pub struct World {
     pub judge: Judge,
     /// What a relay drops: whose control messages, to whom.
     pub withheld: Option<(NodeIndex, BTreeSet<NodeIndex>)>,
+    /// Co-leaders whose authority was taken back.
+    pub(crate) deposed: BTreeSet<NodeIndex>,
     /// Sealed messages as they went over the wire, for somebody who copies them.
     pub(crate) wire: VecDeque<(Topic, Vec<u8>)>,
     /// Control messages published, and their bytes.
@@ -209,6 +211,7 @@ impl World {
             recovery: recovery.clone(),
             judge: Judge::default(),
             withheld: None,
+            deposed: BTreeSet::new(),
             wire: VecDeque::new(),
             traffic: Traffic::default(),
         };

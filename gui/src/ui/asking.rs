@@ -30,7 +30,7 @@ fn parting(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, way: PartingWa
         (PartingWay::Leave, words.leave, words.leave_remark),
         (PartingWay::Erase, words.erase, words.erase_remark),
     ];
-    if circle.leading {
+    if circle.is_leader() {
         ways.push((PartingWay::End, words.end, words.end_remark));
     }
     let (go, command) = match way {

@@ -26,7 +26,7 @@ pub(super) fn show(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, member
     }
     // Nobody silences or removes the leader.
     let led = member.role != Role::Leader;
-    menus(ui, screen, led);
+    menus(ui, screen, led, circle.is_leader());
     if let Some(menu) = screen.view.inside.menu {
         let p = Palette::of(ui);
         prose::tinted(ui, p.sunken, p.line, |ui| {
@@ -59,7 +59,7 @@ fn turn(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, member: &Member) 
 }
 
 /// One button for each thing one can do; pressing it unfolds what it takes.
-fn menus(ui: &mut Ui, screen: &mut Screen<'_>, led: bool) {
+fn menus(ui: &mut Ui, screen: &mut Screen<'_>, led: bool, gives_roles: bool) {
     let words = &screen.words.member;
     let all = [
         (MemberMenu::Thank, words.thank),
@@ -72,7 +72,7 @@ fn menus(ui: &mut Ui, screen: &mut Screen<'_>, led: bool) {
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = egui::vec2(6.0, 6.0);
         for (menu, label) in all {
-            if !led && !anybody(menu) {
+            if (!led && !anybody(menu)) || (menu == MemberMenu::Role && !gives_roles) {
                 continue;
             }
             let open = screen.view.inside.menu == Some(menu);

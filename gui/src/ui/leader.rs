@@ -34,10 +34,12 @@ pub(super) fn panel(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle) {
     for entry in circle.log.iter().rev() {
         log_entry(ui, screen, texts_of(&circle.door), entry);
     }
-    divider(ui);
-    let end = Press::danger(words.end).icon(Icon::Leave).small();
-    if ui.add(end).clicked() {
-        screen.view.inside.asking = Some(Asking::Parting(PartingWay::End));
+    if circle.is_leader() {
+        divider(ui);
+        let end = Press::danger(words.end).icon(Icon::Leave).small();
+        if ui.add(end).clicked() {
+            screen.view.inside.asking = Some(Asking::Parting(PartingWay::End));
+        }
     }
     gap(ui, space::M);
 }

@@ -60,7 +60,7 @@ pub(super) fn role_name(role: Role) -> &'static str {
 pub(super) fn role_remark(role: Role) -> &'static str {
     match role {
         Role::Leader => "Founded the circle, or took it over.",
-        Role::CoLeader => "Can do all that you can do here.",
+        Role::CoLeader => "Lets people in, removes and gives turns, as you do.",
         Role::Participant => "Takes turns.",
         Role::Listener => "Hears everybody, and is not heard.",
         Role::Newcomer => "Listens for the first two hours.",
