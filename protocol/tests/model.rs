@@ -102,7 +102,10 @@ impl Model {
             Try::Knock(p) => {
                 let may = !self.is_removed(p) && !self.door_closed && !self.closed;
                 let new = may && !self.inside.contains(&p);
-                return new && self.knocking.insert(p) || new;
+                if new {
+                    self.knocking.insert(p);
+                }
+                return new;
             }
             _ if self.closed => return false,
             Try::Admit(_, p) => {
