@@ -57,6 +57,7 @@ pub fn draw(out: &Path, seeds: u64) -> Result<()> {
             ("median", series(|r| r.removal[0])),
             ("p99", series(|r| r.removal[1])),
         ],
+        false,
     )?;
     chart(
         &out.join("agreement.svg"),
@@ -66,12 +67,14 @@ pub fn draw(out: &Path, seeds: u64) -> Result<()> {
             ("median", series(|r| r.agreement[0])),
             ("p99", series(|r| r.agreement[1])),
         ],
+        false,
     )?;
     chart(
         &out.join("control.svg"),
         "Control traffic that each member receives, 30 % of people coming and going a minute",
         ("members", "bytes a second"),
         &[("control", series(|r| r.bytes))],
+        false,
     )?;
     circles(out, &rows)
 }
@@ -135,80 +138,61 @@ fn circles(out: &Path, rows: &[Row]) -> Result<()> {
         .iter()
         .map(|(name, points)| (name.as_str(), points.clone()))
         .collect();
-    log_chart(
+    chart(
         &out.join("circles.svg"),
         "Voice packets each relay copies, for circles of 16",
         ("circles", "thousand packets a second"),
         &series,
+        true,
     )
 }
 
 type Series<'a> = (&'a str, Vec<(f64, f64)>);
 
-fn most(series: &[Series<'_>], of: fn(&(f64, f64)) -> f64) -> f64 {
-    let points = series.iter().flat_map(|(_, points)| points);
-    points.map(of).fold(0.0, f64::max)
-}
-
-fn chart(path: &Path, title: &str, axes: (&str, &str), series: &[Series<'_>]) -> Result<()> {
+/// Lines over two axes, which may both be logarithmic: then the powers of ten are equally far apart.
+fn chart(
+    path: &Path,
+    title: &str,
+    axes: (&str, &str),
+    series: &[Series<'_>],
+    logarithmic: bool,
+) -> Result<()> {
+    let scale = |v: f64| if logarithmic { v.max(0.1).log10() } else { v };
+    let label = |v: &f64| match logarithmic {
+        true => format!("{}", 10f64.powf(*v).round()),
+        false => format!("{v:.0}"),
+    };
     let area = SVGBackend::new(path, (WIDTH, HEIGHT)).into_drawing_area();
     area.fill(&WHITE)?;
-    let (x, y) = (most(series, |p| p.0), most(series, |p| p.1) * 1.1);
+    let all = || series.iter().flat_map(|(_, points)| points);
+    let least = all().map(|p| scale(p.0)).fold(f64::INFINITY, f64::min);
+    let most = |of: fn(&(f64, f64)) -> f64| all().map(|p| scale(of(p))).fold(0.0, f64::max);
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 20))
         .margin(16)
         .x_label_area_size(44)
         .y_label_area_size(72)
-        .build_cartesian_2d(f64::from(SIZES[0])..x, 0.0..y)?;
+        .build_cartesian_2d(least..most(|p| p.0), 0.0..most(|p| p.1) * 1.1)?;
     chart
         .configure_mesh()
         .x_desc(axes.0)
         .y_desc(axes.1)
+        .x_label_formatter(&label)
+        .y_label_formatter(&label)
         .light_line_style(WHITE)
         .bold_line_style(BLACK.mix(0.12))
         .draw()?;
     for (index, (name, points)) in series.iter().enumerate() {
         let colour = Palette99::pick(index).to_rgba();
+        let points = points.iter().map(|p| (scale(p.0), scale(p.1)));
         chart
-            .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)).point_size(3))?
+            .draw_series(LineSeries::new(points, colour.stroke_width(2)).point_size(3))?
             .label(*name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
     }
     chart
         .configure_series_labels()
-        .border_style(BLACK.mix(0.3))
-        .background_style(WHITE)
-        .draw()?;
-    area.present()
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn log_chart(path: &Path, title: &str, axes: (&str, &str), series: &[Series<'_>]) -> Result<()> {
-    let area = SVGBackend::new(path, (WIDTH, HEIGHT)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let (x, y) = (most(series, |p| p.0), most(series, |p| p.1));
-    let mut chart = ChartBuilder::on(&area)
-        .caption(title, ("sans-serif", 20))
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(84)
-        .build_cartesian_2d((1.0..x).log_scale(), (0.1..y).log_scale())?;
-    chart
-        .configure_mesh()
-        .x_desc(axes.0)
-        .y_desc(axes.1)
-        .light_line_style(WHITE)
-        .bold_line_style(BLACK.mix(0.12))
-        .draw()?;
-    for (index, (name, points)) in series.iter().enumerate() {
-        let colour = Palette99::pick(index).to_rgba();
-        chart
-            .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)).point_size(3))?
-            .label(*name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
-    }
-    chart
-        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
         .border_style(BLACK.mix(0.3))
         .background_style(WHITE)
         .draw()?;
