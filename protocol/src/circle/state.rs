@@ -277,9 +277,11 @@ impl CircleState {
     pub fn heads(&self) -> Vec<Head> {
         self.chains.heads()
     }
-    /// Whether this chain entry has arrived, whatever became of it.
-    pub fn holds(&self, entry: &Record) -> bool {
+    /// Whether this chain entry has arrived with all that came before it: it stands, or never will.
+    pub fn has_judged(&self, entry: &Record) -> bool {
+        let power = self.powers.of(&entry.author());
         self.chains.holds(entry)
+            && power.is_some_and(|p| !p.is_live() || p.head().0 >= entry.payload().seq)
     }
     /// Whether this join record was taken back.
     pub fn has_left(&self, author: &PublicKey, join: &RecordId) -> bool {

@@ -129,7 +129,7 @@ impl Session {
             return epoch.number <= keys.number;
         };
         let chosen = state.epoch().map(Record::id);
-        let is_void = chosen != Some(keys.record.id()) && state.holds(&keys.record);
+        let is_void = chosen != Some(keys.record.id()) && state.has_judged(&keys.record);
         match keys.record.id() == record.id() {
             true => true,
             false if is_void => epoch.number < state.epoch_number(),
