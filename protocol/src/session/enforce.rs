@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::circle::{Change, policy};
+use crate::circle::{Change, Removed, policy};
 use crate::id::PublicKey;
 use crate::record::{Equivocation, FloorMode, TurnSeen};
 
@@ -18,6 +18,8 @@ const GRACE: Duration = Duration::from_millis(500);
 /// How long the connection of somebody removed stays open, with nothing of theirs let through, so that the
 /// notice itself can still reach them: they are told why.
 const CLOSE_AFTER: Duration = Duration::from_millis(700);
+/// How long one's own removal may turn out void, or taken back, before one goes.
+const SETTLE_AFTER: Duration = Duration::from_secs(3);
 
 impl Session {
     pub(super) fn follow(&mut self, now: Now, changes: &[Change]) {
@@ -99,14 +101,7 @@ impl Session {
     fn enforce_removal(&mut self, now: Now, member: &PublicKey) {
         self.event(Event::RemovalEnforced(*member));
         if *member == self.me.public_key() {
-            let clause = self
-                .state
-                .as_ref()
-                .and_then(|s| s.removal_of(member))
-                .map(|r| r.clause)
-                .unwrap_or_default();
-            self.end(End::Removed { clause });
-            return;
+            return self.take_own_removal(now);
         }
         self.heard_until.remove(member);
         let transport = self.presence.of(member).map(|p| p.transport);
@@ -117,6 +112,28 @@ impl Session {
             self.blocked.insert(*member, transport);
             self.timers.set_sooner(Timer::Close, at);
         }
+    }
+
+    /// One is silent at once. One goes at once on the word of whoever leads; a co-leader's may turn out void,
+    /// and any may be taken back further on in a history that one is still reading.
+    fn take_own_removal(&mut self, now: Now) {
+        let leader = self.state.as_ref().map(|s| s.powers().leading_key());
+        let by_leader = self.own_removal().map(|r| r.notice.author()) == leader;
+        if by_leader && !self.is_reading_history() {
+            return self.end_if_removed();
+        }
+        let at = now.at + SETTLE_AFTER;
+        self.timers.set_sooner(Timer::OwnRemoval, at);
+    }
+
+    pub(super) fn end_if_removed(&mut self) {
+        if let Some(Removed { clause, .. }) = self.own_removal() {
+            self.end(End::Removed { clause });
+        }
+    }
+
+    fn own_removal(&self) -> Option<Removed> {
+        self.state.as_ref()?.removal_of(&self.me.public_key())
     }
 
     /// Closes the connections of whoever was removed a moment ago.

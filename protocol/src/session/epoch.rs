@@ -86,6 +86,9 @@ impl Session {
         let Some(secret) = self.open_epoch(epoch) else {
             return false;
         };
+        if matches!(self.stage, Stage::Out(_)) {
+            return false;
+        }
         if self
             .epochs
             .current
@@ -136,6 +139,12 @@ impl Session {
             false if epoch.number == keys.number => chosen != Some(record.id()),
             false => epoch.number < keys.number,
         }
+    }
+
+    /// Whether one was let in by an epoch that one's own reading has not come to yet.
+    pub(super) fn is_reading_history(&self) -> bool {
+        let current = self.epochs.current.as_ref().zip(self.state.as_ref());
+        current.is_some_and(|(keys, state)| !state.has_judged(&keys.record))
     }
 
     fn open_epoch(&self, epoch: &Epoch) -> Option<Secret> {

@@ -323,6 +323,7 @@ impl Session {
                 Timer::Grace => self.refresh_speaking(now),
                 Timer::Push => self.push_epoch(now),
                 Timer::Close => self.close_removed(now),
+                Timer::OwnRemoval => self.end_if_removed(),
                 Timer::OldEpoch => self.leave_old_epoch(),
                 Timer::OldVoiceKeys => self.voice.forget_old(now.at),
                 Timer::Repair => self.say_hello(now),
@@ -391,8 +392,11 @@ impl Session {
         }
     }
 
-    /// Folds a record in, and does what follows from it.
+    /// Folds a record in, and does what follows from it; once one is out, nothing follows any more.
     fn handle_record(&mut self, now: Now, record: &Record) {
+        if matches!(self.stage, Stage::Out(_)) {
+            return;
+        }
         // What stands in a chain stands, however long ago it was said, and what it rests on with it: a pledge
         // and a join were judged at the door. The rest must be of now.
         let kind = record.body().kind();

@@ -19,6 +19,8 @@ pub(super) enum Timer {
     Push,
     /// Close the connection of somebody who was removed.
     Close,
+    /// One was removed, and it has stood for a moment: go.
+    OwnRemoval,
     /// Stop listening on the epoch before.
     OldEpoch,
     /// Forget voice keys that were replaced.
