@@ -106,8 +106,7 @@ impl Pseudonym {
     }
     /// Signs bytes that are no record; they begin with a domain of their own.
     pub(crate) fn sign_bytes(&self, message: &[u8]) -> SignatureBytes {
-        use ed25519_dalek::Signer;
-        SignatureBytes::from_bytes(self.signing.sign(message).to_bytes())
+        SignatureBytes::from_bytes(crate::signature::sign(&self.signing, message))
     }
     pub(crate) fn sealing_private(&self) -> &<X25519HkdfSha256 as Kem>::PrivateKey {
         &self.sealing

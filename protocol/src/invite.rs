@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use minicbor::{Decode, Encode};
 
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::SigningKey;
 use rand_core::CryptoRng;
 
 use crate::id::{CircleId, Nonce, PublicKey, SignatureBytes};
@@ -83,13 +83,13 @@ impl Token {
     /// Shows that `author` holds it, without showing it.
     pub fn proof(&self, circle: &CircleId, author: &PublicKey) -> InviteProof {
         let key = signing_key(&self.secret);
-        let spent = key.sign(&InviteProof::spent(circle, author));
+        let spent = crate::signature::sign(&key, &InviteProof::spent(circle, author));
         InviteProof {
             token: public_half(&key),
             sponsor: self.sponsor,
             until: self.until,
             sponsored_by: self.sponsored_by,
-            spent_by: SignatureBytes::from_bytes(spent.to_bytes()),
+            spent_by: SignatureBytes::from_bytes(spent),
         }
     }
 }

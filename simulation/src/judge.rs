@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use undertone_protocol::id::{PublicKey, RecordId};
-use undertone_protocol::session::{Act, Event, Stage};
+use undertone_protocol::session::{Act, Stage};
 
 use crate::world::{NodeIndex, World};
 
@@ -215,16 +215,9 @@ impl World {
                 ..Watch::default()
             };
         }
-        let seen = &self.nodes[index].seen;
-        let mut changed = watch.events != seen.len();
-        for (when, event) in &seen[watch.events.min(seen.len())..] {
-            if let Event::RemovalEnforced(key) = event
-                && self.judge.removed.contains(key)
-            {
-                watch.enforced.insert(*key, *when);
-            }
-        }
-        watch.events = seen.len();
+        let seen = self.nodes[index].seen.len();
+        let mut changed = watch.events != seen;
+        watch.events = seen;
         let pending = state.pending();
         if pending > MOST_PENDING {
             self.judge
@@ -241,7 +234,15 @@ impl World {
             return;
         }
         watch.digest = digest;
-        let removed: BTreeSet<_> = state.removed().map(|(key, _)| key).collect();
+        // A deposed co-leader's notice may turn out void; what the leader signed is never lost.
+        let leader = self.nodes[0].group_key.as_ref().map(|k| k.public_key());
+        let mut removed = BTreeSet::new();
+        for (key, removal) in state.removed() {
+            removed.insert(key);
+            if Some(removal.notice.author()) == leader && self.judge.removed.contains(&key) {
+                watch.enforced.entry(key).or_insert(at);
+            }
+        }
         watch.suspect.retain(|key, _| removed.contains(key));
         let members: BTreeMap<_, _> = state.members().map(|(k, m)| (*k, m.join.id())).collect();
         let mut broken = None;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use undertone_protocol::circle::Role;
 use undertone_protocol::record::{AdmissionMode, FloorMode, Gratitude, RouteKind};
 use undertone_protocol::session::{Act, End, Event, Stage};
+use undertone_simulation::adversary::Adversary;
 use undertone_simulation::network::Network;
 use undertone_simulation::world::{NodeIndex, World};
 
@@ -174,7 +175,7 @@ fn a_co_leader_leads_while_the_leader_is_away() {
     world.kill(0);
     world.run_for(seconds(3));
     remove(&mut world, 1, 4);
-    world.run_for(seconds(3));
+    world.run_for(seconds(4));
     for node in [1, 2, 3] {
         assert!(
             told(&world, node, &Event::RemovalEnforced(world.node(4).key())),
@@ -215,6 +216,29 @@ fn a_revoked_co_leader_can_do_nothing_more() {
     assert!(world.act(1, act).is_err());
     assert_eq!(role(&world, 2, 1), Some(Role::Participant));
     agree(&world, &[0, 1, 2, 3]);
+}
+
+#[test]
+fn nobody_goes_on_the_word_of_a_co_leader_who_was_deposed_before() {
+    let mut world = circle(60, 3);
+    world.kill(2);
+    world.kill(3);
+    // Made co-leader, deposed, and then removals dated back.
+    for _ in 0..12 {
+        world.misbehave(Adversary::BackdatingCoLeader, 1);
+        world.run_for(seconds(1));
+    }
+    for node in [2, 3] {
+        world.restart(node).unwrap();
+    }
+    world.run_for(seconds(8));
+    for node in [2, 3] {
+        // They read of their removal first, and then that it is void.
+        let key = world.node(node).key();
+        assert!(told(&world, node, &Event::RemovalEnforced(key)));
+        assert_eq!(stage(&world, node), Stage::Inside);
+    }
+    agree(&world, &[0, 2, 3]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Signing and verifying: COSE_Sign1 by `coset`, Ed25519 by `ed25519-dalek`, strict in every respect.
 
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::SigningKey;
 use sha2::{Digest, Sha256};
 
 use super::{Kind, MAX_INTEGER, Payload, Record, RecordError, validate};
@@ -26,7 +26,7 @@ impl Record {
         let sign1 = CoseSign1Builder::new()
             .protected(header)
             .payload(payload.to_bytes())
-            .create_signature(&aad, |message| key.sign(message).to_bytes().to_vec())
+            .create_signature(&aad, |message| signature::sign(key, message).to_vec())
             .build();
         let bytes = sign1.to_vec().map_err(|_| RecordError::NotCose)?;
         Self::verify(&bytes)

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ed25519_dalek::Signer;
 use rand_core::Rng;
 
 use crate::circle::{CircleState, Turn};
@@ -159,7 +158,7 @@ impl Session {
         };
         let hello = Hello {
             transport: TransportId::from_bytes(self.transport.verifying_key().to_bytes()),
-            proof: SignatureBytes::from_bytes(self.transport.sign(&binding).to_bytes()),
+            proof: SignatureBytes::from_bytes(signature::sign(&self.transport, &binding)),
             heads: state.heads().into_iter().take(MAX_HEADS).collect(),
             voice_keys: self.voice.key_ids(),
             addresses: match self.route {

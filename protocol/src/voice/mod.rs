@@ -12,7 +12,7 @@
 //! rising when the key changes. SFrame alone would let any member forge any other, since all hold the same
 //! key; hence the Ed25519 signature by a media key that only its sender has.
 
-use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use rand_core::CryptoRng;
 use sframe::{
     CipherSuite,
@@ -194,7 +194,7 @@ impl SendKey {
         plain[0] = if muted { MUTED } else { 0 };
         plain[1..=OPUS_BYTES].copy_from_slice(opus);
         let signed = signed_message(self.secret.key_id, sequence, &plain[..=OPUS_BYTES]);
-        plain[1 + OPUS_BYTES..].copy_from_slice(&self.media.sign(&signed).to_bytes());
+        plain[1 + OPUS_BYTES..].copy_from_slice(&signature::sign(&self.media, &signed));
         let frame = MediaFrameView::try_new(&mut self.counter, &plain)
             .map_err(|_| VoiceError::Exhausted)?;
         let mut packet = Vec::with_capacity(PACKET_BYTES);
