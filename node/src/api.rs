@@ -39,6 +39,9 @@ pub enum Command {
     },
     /// Sign the pledge and ask to be let in. Every clause must have been accepted.
     SignPledge(Consent),
+    /// After a removal: forget what is stored of that circle and go to its door again, in case it was taken
+    /// back. If it still stands, one is told so there.
+    AskAgain,
     /// Step back from the door, or out of the circle, to the lobby.
     Leave,
     /// Take one's signed pledge along as a file that anyone can verify.

@@ -108,8 +108,12 @@ impl Terminal {
     }
 
     fn join(folder: &Path, name: &str, invite: &str) -> Self {
+        Self::join_with(folder, name, invite, &[])
+    }
+
+    fn join_with(folder: &Path, name: &str, invite: &str, more: &[&str]) -> Self {
         let data = folder.join(name);
-        Self::start(&[
+        let mut arguments = vec![
             "join",
             invite,
             "--data",
@@ -120,7 +124,9 @@ impl Terminal {
             "127.0.0.1:0",
             "--no-sound",
             "--agree",
-        ])
+        ];
+        arguments.extend(more);
+        Self::start(&arguments)
     }
 
     fn say(&mut self, line: &str) {
@@ -207,6 +213,18 @@ fn a_removed_node_that_comes_back_gets_nothing_and_is_told_why() {
         "it opened a connection"
     );
     assert!(leader.has_printed("? Restless Crow knocks").is_none());
+
+    // Asking at the door: it still stands, until the leader takes it back.
+    let mut asking = Terminal::join_with(folder.path(), "Restless Crow", &invite, &["--again"]);
+    asking.wait("Asking at the door");
+    asking.wait("The door of");
+    asking.wait("You were removed from");
+    assert_eq!(asking.ended(), Some(1));
+    leader.say("reinstate Restless Crow");
+    std::thread::sleep(Duration::from_secs(1));
+    let back = Terminal::join_with(folder.path(), "Restless Crow", &invite, &["--again"]);
+    back.wait("You are in");
+    back.wait("+ Quiet Heron is here");
 }
 
 #[test]

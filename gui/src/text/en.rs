@@ -406,6 +406,8 @@ pub(super) const WORDS: Words = Words {
         },
         removed_clause: |mark| format!("The reason given, clause {mark}"),
         removed_after: "That can hurt, and it is not a judgement of who you are. Other circles stay open to you.",
+        ask_again: "Ask at the door",
+        ask_again_about: "If whoever leads has taken it back, ask at the door. Your name and key there stay the same.",
         refused_title: "Not this time",
         refused_again: "The leader did not let you in just now. You may knock once more.",
         refused_final: "The leader did not let you in, and this circle's door stays closed for you. There are other circles.",

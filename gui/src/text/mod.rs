@@ -399,6 +399,8 @@ pub(crate) struct FarewellWords {
     pub(crate) removed: fn(title: &str) -> String,
     pub(crate) removed_clause: fn(mark: &str) -> String,
     pub(crate) removed_after: &'static str,
+    pub(crate) ask_again: &'static str,
+    pub(crate) ask_again_about: &'static str,
     pub(crate) refused_title: &'static str,
     pub(crate) refused_again: &'static str,
     pub(crate) refused_final: &'static str,

@@ -12,7 +12,9 @@ use crate::widgets::prose;
 
 pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, farewell: &Farewell) {
     let words = &screen.words.farewell;
+    let was_removed = matches!(farewell, Farewell::Removed { .. });
     let foot = Foot {
+        back: was_removed.then_some(words.ask_again),
         next: Some((words.home, true)),
         ..Foot::default()
     };
@@ -29,6 +31,8 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, farewell: &Farewell) {
             }
             gap(ui, space::M);
             prose::body(ui, words.removed_after);
+            gap(ui, space::S);
+            prose::small(ui, words.ask_again_about);
         }
         Farewell::Refused { may_knock_again } => plain(
             ui,
@@ -42,9 +46,13 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, farewell: &Farewell) {
         Farewell::Closed => plain(ui, words.closed_title, words.closed),
         Farewell::NobodyThere => plain(ui, words.nobody_title, words.nobody),
     });
-    if pressed == Some(FootPress::Next) {
-        screen.view.lobby = Lobby::Home;
-        screen.send(Command::Leave);
+    match pressed {
+        Some(FootPress::Next) => {
+            screen.view.lobby = Lobby::Home;
+            screen.send(Command::Leave);
+        }
+        Some(FootPress::Back) => screen.send(Command::AskAgain),
+        None => {}
     }
 }
 

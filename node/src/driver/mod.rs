@@ -48,6 +48,8 @@ pub(crate) struct Driver {
     voice: VoiceHandle,
     place: Where,
     practice: Option<Practice>,
+    /// The circle one was removed from last.
+    removed_from: Option<CircleFile>,
     inputs: Vec<Device>,
     outputs: Vec<Device>,
     checking: bool,
@@ -115,6 +117,7 @@ impl Driver {
             voice,
             place: Where::Lobby,
             practice: None,
+            removed_from: None,
             inputs: Vec::new(),
             outputs: Vec::new(),
             checking: false,
@@ -186,6 +189,7 @@ impl Driver {
             Command::VoiceCheck(on) => self.check_voice(on),
             Command::StartCircle(draft) => self.start_circle(&draft, false).await,
             Command::OpenInvite(link) => self.open_invite(&link, false).await,
+            Command::AskAgain => self.ask_again().await,
             Command::Practice { lead } => self.practise(lead).await,
             Command::ExportPledge(path) => self.export_pledge(path),
             Command::DismissNotice => {
@@ -445,6 +449,12 @@ impl Driver {
         self.enter(file, beginning, practice).await
     }
 
+    async fn ask_again(&mut self) -> Result<(), NodeError> {
+        let file = self.removed_from.take().ok_or(NodeError::NotInACircle)?;
+        self.store.forget(file.circle).done().await?;
+        self.enter(file, Beginning::Seek, false).await
+    }
+
     async fn enter(
         &mut self,
         file: CircleFile,
@@ -457,8 +467,8 @@ impl Driver {
         self.checking = false;
         self.voice.set_muted(true);
         self.voice.set_mode(Mode::Off);
-        let salt = file.salt;
-        let title = file.title.clone();
+        let (salt, title) = (file.salt, file.title.clone());
+        let remembered = file.clone();
         let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         let entry = Entry {
             file,
@@ -477,6 +487,7 @@ impl Driver {
                 self.go_to(Where::Circle(Box::new(circle)));
             }
             Err(end) => {
+                self.removed_from = matches!(end, End::Removed { .. }).then_some(remembered);
                 let farewell = snapshot::farewell(&end, &title);
                 self.tell(Event::Ended(farewell.clone()));
                 self.go_to(Where::Farewell(farewell));
@@ -621,6 +632,9 @@ impl Driver {
             // Remembered, so that nobody is let back in by their own program.
             End::Removed { .. } | End::Closed => false,
         };
+        if let (Where::Circle(c), End::Removed { .. }) = (&self.place, end) {
+            self.removed_from = (!practice).then(|| c.file.clone());
+        }
         let done = match (forget, end) {
             (true, _) => self.store.forget(circle).done().await,
             // The notice was handed out for storing just before: wait until it is there.

@@ -32,8 +32,17 @@ leaders also:
   close           end the circle for good new invite      another single-use invite
   recover         lead with a new key, by the recovery key (founder)";
 
+/// What was answered on the command line already.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Answers {
+    /// To every clause of the pledge: yes.
+    pub agree: bool,
+    /// To a removal that is remembered here: ask at the door whether it still stands.
+    pub again: bool,
+}
+
 /// Runs until the circle ends, or the person quits. 0 when that was wished, 1 when one was turned away.
-pub fn run(node: &NodeHandle, agree: bool) -> Result<ExitCode> {
+pub fn run(node: &NodeHandle, mut answers: Answers) -> Result<ExitCode> {
     let (typed, lines) = mpsc::channel();
     std::thread::Builder::new()
         .name("keyboard".into())
@@ -49,6 +58,11 @@ pub fn run(node: &NodeHandle, agree: bool) -> Result<ExitCode> {
         let snapshot = node.snapshot();
         screen.show(&snapshot);
         match &snapshot.place {
+            Place::Farewell(Farewell::Removed { .. }) if answers.again => {
+                answers.again = false;
+                ask_again(node);
+                continue;
+            }
             Place::Farewell(farewell) => {
                 let code = say_farewell(farewell);
                 node.stop();
@@ -58,7 +72,7 @@ pub fn run(node: &NodeHandle, agree: bool) -> Result<ExitCode> {
                 node.stop();
                 return Ok(ExitCode::from(1));
             }
-            Place::Door(_) if agree && !screen.signed => {
+            Place::Door(_) if answers.agree && !screen.signed => {
                 screen.signed = true;
                 let accepted = texts::all_clauses().map(|c| c.mark.to_owned()).collect();
                 node.send(Command::SignPledge(Consent { accepted }));
@@ -400,6 +414,18 @@ fn name_of(circle: &Circle, key: &PublicKey) -> String {
     member.map_or_else(|| key.short(), |m| m.name.clone())
 }
 
+/// Goes back to the door; a while, at most, until the node has moved there.
+fn ask_again(node: &NodeHandle) {
+    println!("You were removed before. Asking at the door whether that still stands …");
+    node.send(Command::AskAgain);
+    for _ in 0..100 {
+        if !matches!(node.snapshot().place, Place::Farewell(_)) {
+            return;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
 fn say_farewell(farewell: &Farewell) -> ExitCode {
     match farewell {
         Farewell::Left => {
@@ -411,6 +437,7 @@ fn say_farewell(farewell: &Farewell) -> ExitCode {
             println!("You were removed from \"{title}\" and cannot come back to it.");
             println!("The leader named this clause: {clause}");
             println!("Other circles are not told of it, and you are welcome there.");
+            println!("If whoever leads takes it back: join with --again.");
             ExitCode::from(1)
         }
         Farewell::Closed => {

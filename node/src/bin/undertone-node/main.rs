@@ -117,6 +117,9 @@ struct JoinArgs {
     /// Sign the pledge without being asked clause by clause: for those who have read it
     #[arg(long)]
     agree: bool,
+    /// After a removal that was taken back: forget it here, and knock again
+    #[arg(long)]
+    again: bool,
 }
 
 impl Common {
@@ -189,14 +192,18 @@ fn lead(args: &LeadArgs) -> Result<ExitCode> {
     if args.auto_turns {
         node.send(Command::SetAutoTurns(true));
     }
-    console::run(&node, false)
+    console::run(&node, console::Answers::default())
 }
 
 fn join(args: JoinArgs) -> Result<ExitCode> {
     let node = undertone_node::start(args.common.config()?).context("the node cannot start")?;
     node.send(Command::SetName(args.common.name));
     node.send(Command::OpenInvite(args.invite));
-    console::run(&node, args.agree)
+    let answers = console::Answers {
+        agree: args.agree,
+        again: args.again,
+    };
+    console::run(&node, answers)
 }
 
 fn devices() -> Result<ExitCode> {
