@@ -9,6 +9,7 @@ pub mod circle;
 pub mod id;
 pub mod identity;
 pub mod invite;
+mod memo;
 pub mod pledge_file;
 pub mod puzzle;
 pub mod record;

@@ -10,6 +10,7 @@ use rand_core::CryptoRng;
 
 use crate::id::SealingKey;
 use crate::identity::{Pseudonym, Secret, hpke_public};
+use crate::memo::Memo;
 
 const ENCAPSULATED_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
@@ -57,7 +58,31 @@ pub fn seal_to(
             &mode, &recipient, info, secret, b"", rng,
         )
         .map_err(|_| SealError::BadKey)?;
-    Ok([encapsulated.to_bytes().as_slice(), &ciphertext].concat())
+    let sealed = [encapsulated.to_bytes().as_slice(), &ciphertext].concat();
+    let from = from.map(Pseudonym::sealing_key);
+    OPENED.with(|known| {
+        let parts = parts(to, from.as_ref(), info, &sealed);
+        known.put(&parts, || Ok(secret.to_vec()));
+    });
+    Ok(sealed)
+}
+
+thread_local! {
+    static OPENED: Memo<Result<Vec<u8>, SealError>> = const { Memo::new() };
+}
+
+fn parts<'a>(
+    to: &'a SealingKey,
+    from: Option<&'a SealingKey>,
+    info: &'a [u8],
+    sealed: &'a [u8],
+) -> [&'a [u8]; 4] {
+    [
+        to.as_bytes(),
+        from.map_or(&[], |key| key.as_bytes().as_slice()),
+        info,
+        sealed,
+    ]
 }
 
 /// Opens what [`seal_to`] made; `from` must be the same sender as there.
@@ -65,6 +90,20 @@ pub fn seal_to(
 /// # Errors
 /// [`SealError::BadKey`], [`SealError::CannotOpen`].
 pub fn open_sealed(
+    own: &Pseudonym,
+    from: Option<&SealingKey>,
+    info: &[u8],
+    sealed: &[u8],
+) -> Result<Vec<u8>, SealError> {
+    let to = own.sealing_key();
+    OPENED.with(|known| {
+        known.once(&parts(&to, from, info, sealed), || {
+            open_with(own, from, info, sealed)
+        })
+    })
+}
+
+fn open_with(
     own: &Pseudonym,
     from: Option<&SealingKey>,
     info: &[u8],

@@ -348,6 +348,8 @@ impl World {
         let removed = removed.iter().filter(|key| state.is_removed(key));
         let leading = session.view(self.now()).leading;
         let led = self.nodes[index].led;
+        // Nobody talks to somebody removed who was out of reach: they go on with the key they have.
+        let is_out = self.judge.removed.contains(&self.nodes[index].key());
         let watch = self.judge.nodes.entry(index).or_default();
         // Whoever leads changes the key in the same breath; the others when it reaches them.
         let late = removed
@@ -356,7 +358,7 @@ impl World {
         let grown = audience.difference(&watch.audience).next().is_some();
         let unverified = grown && !leading && index != 0 && at > led + UNVERIFIED_AFTER;
         watch.audience = audience;
-        if late && !self.judge.rogue {
+        if late && !is_out && !self.judge.rogue {
             self.judge.broken(Violation::CircleKeyOutside { node, at });
         }
         if unverified && !self.judge.rogue {

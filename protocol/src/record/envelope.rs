@@ -6,12 +6,17 @@ use sha2::{Digest, Sha256};
 
 use super::{Kind, MAX_INTEGER, Payload, Record, RecordError, validate};
 use crate::id::{CircleId, RecordId};
+use crate::memo::Memo;
 use crate::signature;
 
 /// Largest record other than a charter.
 pub const MAX_RECORD_BYTES: usize = 4 * 1024;
 /// Largest charter, and largest record that holds others.
 pub const MAX_CHARTER_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    static VERIFIED: Memo<Result<Record, RecordError>> = const { Memo::new() };
+}
 
 impl Record {
     /// Signs what `payload` says; its author must be `key`'s public half.
@@ -37,6 +42,10 @@ impl Record {
     /// # Errors
     /// One [`RecordError`] per rule broken: size, form, canonical encoding, headers, fields, key, signature.
     pub fn verify(bytes: &[u8]) -> Result<Self, RecordError> {
+        VERIFIED.with(|known| known.once(&[bytes], || Self::read(bytes)))
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, RecordError> {
         if bytes.len() > MAX_CHARTER_BYTES {
             return Err(RecordError::TooLarge(bytes.len()));
         }

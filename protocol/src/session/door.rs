@@ -13,6 +13,7 @@ use crate::record::{AdmissionMode, Body, Join, Pledge, Record, SealedTo};
 use crate::seal::{open_sealed, seal_to};
 
 use super::message::{DoorMessage, envelopes};
+use super::presence::DEAF_AFTER;
 use super::timer::Timer;
 use super::{End, Event, LASTING_MINUTES, Now, Output, Session, SessionError, Stage, Topic};
 
@@ -70,21 +71,34 @@ impl Session {
     }
 
     pub(super) fn knock_again(&mut self, now: Now) {
-        if matches!(self.stage, Stage::Knocking | Stage::Inside) && self.knock.len() == 2 {
-            if self.stage == Stage::Knocking || self.is_out_of_touch(now) {
-                let records = envelopes(&self.knock);
-                self.say_at_door(&DoorMessage::Knock(records));
-            }
-            let after = match self.stage {
-                Stage::Inside => KNOCK_AGAIN_INSIDE,
-                _ => KNOCK_AGAIN,
-            };
-            self.timers.set(Timer::Knock, now.at + after);
+        if !matches!(self.stage, Stage::Knocking | Stage::Inside) || self.knock.len() != 2 {
+            return;
+        }
+        let inside = self.stage == Stage::Inside;
+        if !inside || self.is_out_of_touch(now) {
+            let records = envelopes(&self.knock);
+            self.say_at_door(&DoorMessage::Knock(records));
+        }
+        let after = match inside {
+            true => KNOCK_AGAIN_INSIDE,
+            false => KNOCK_AGAIN,
+        };
+        self.timers.set(Timer::Knock, now.at + after);
+        if inside {
+            self.timers.set(Timer::Listen, now.at + DEAF_AFTER);
         }
     }
 
-    /// Whether one may have missed a circle key: not in the circle by one's own records, or without word
-    /// from the leader under the current one.
+    /// Whoever hears nobody knocks sooner.
+    pub(super) fn knock_if_deaf(&mut self, now: Now) {
+        if self.presence.hears_nobody(now.at) && self.authority().is_none() {
+            return self.knock_again(now);
+        }
+        self.timers.set(Timer::Listen, now.at + DEAF_AFTER);
+    }
+
+    /// Whether one may have missed a circle key: not in the circle by one's own records, without word from the
+    /// leader under the current one, or without anything from anybody.
     fn is_out_of_touch(&self, now: Now) -> bool {
         if self.authority().is_some() {
             return false;
@@ -92,7 +106,7 @@ impl Session {
         let leader = self.state.as_ref().map(|s| s.leader());
         let heard = leader.and_then(|key| self.presence.of(&key));
         let silent = heard.is_none_or(|p| now.at.saturating_sub(p.seen) > LEADER_SILENT_FOR);
-        silent || self.inside().is_err()
+        silent || self.inside().is_err() || self.presence.hears_nobody(now.at)
     }
 
     /// Signs the pledge, stores it, and knocks once it is stored.
@@ -272,6 +286,7 @@ impl Session {
         };
         if self.is_authentic(epoch, credentials) && self.enter_epoch(now, epoch) {
             self.timers.set(Timer::Knock, now.at + KNOCK_AGAIN_INSIDE);
+            self.timers.set(Timer::Listen, now.at + DEAF_AFTER);
         }
     }
 

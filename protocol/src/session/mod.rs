@@ -318,6 +318,7 @@ impl Session {
             match timer {
                 Timer::Ask => self.ask(now),
                 Timer::Knock => self.knock_again(now),
+                Timer::Listen => self.knock_if_deaf(now),
                 Timer::Hello => self.say_hello(now),
                 Timer::TurnEnd => self.end_turn_on_time(now),
                 Timer::Grace => self.refresh_speaking(now),

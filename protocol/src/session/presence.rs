@@ -34,6 +34,8 @@ pub(super) const VERIFIED_FOR: Duration = Duration::from_secs(120);
 const SEAT_FOR: Duration = Duration::from_secs(60);
 /// Without a hello of anybody who leads for so long, turns pass on by themselves.
 const LED_FOR: Duration = Duration::from_secs(65);
+/// Nothing from anybody for so long: one may be under a circle key that the others have left.
+pub(super) const DEAF_AFTER: Duration = Duration::from_secs(5);
 /// How long a hello is valid, in minutes.
 const HELLO_MINUTES: u64 = 2;
 
@@ -89,6 +91,15 @@ impl PresenceTable {
     /// Whether somebody is here, or was a moment ago.
     pub fn keeps_seat(&self, member: &PublicKey, now: Duration) -> bool {
         self.is_heard_of(member, SEAT_FOR, now)
+    }
+    /// Whether others were here a moment ago, and nothing of any of them has come for a while.
+    pub fn hears_nobody(&self, now: Duration) -> bool {
+        let lately = |p: &Presence| now.saturating_sub(p.seen) < PRESENT_FOR;
+        self.present.values().any(lately)
+            && !self
+                .present
+                .keys()
+                .any(|key| self.is_heard_of(key, DEAF_AFTER, now))
     }
     fn transports(&self) -> Vec<TransportId> {
         self.present.values().map(|p| p.transport).collect()

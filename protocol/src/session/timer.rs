@@ -9,6 +9,8 @@ pub(super) enum Timer {
     Ask,
     /// Knock again.
     Knock,
+    /// Look whether anybody is heard.
+    Listen,
     /// Say hello again.
     Hello,
     /// The present turn's time is over.
