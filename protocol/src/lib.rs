@@ -9,7 +9,6 @@ pub mod circle;
 pub mod id;
 pub mod identity;
 pub mod invite;
-mod memo;
 pub mod pledge_file;
 pub mod puzzle;
 pub mod record;
@@ -18,6 +17,10 @@ pub mod session;
 mod signature;
 pub mod texts;
 pub mod voice;
+#[cfg(feature = "attack")]
+pub mod memo;
+#[cfg(not(feature = "attack"))]
+mod memo;
 #[cfg(feature = "attack")]
 pub mod weakness;
 #[cfg(not(feature = "attack"))]

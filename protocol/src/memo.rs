@@ -1,19 +1,31 @@
-//! In a simulation the same message reaches fifty people on one machine: under the feature `attack`, what one
-//! of them signed, sealed or worked out is not worked out again. Otherwise nothing is remembered.
+//! In a simulation the same message reaches fifty people on one machine: there, what one of them signed, sealed
+//! or worked out is not worked out again. Without the feature `attack`, and on any thread that did not ask for
+//! it, nothing is remembered.
 
 #[cfg(feature = "attack")]
 pub(crate) use remembering::Memo;
+#[cfg(feature = "attack")]
+pub use remembering::remember;
 #[cfg(not(feature = "attack"))]
 pub(crate) use without::Memo;
 
 #[cfg(feature = "attack")]
 mod remembering {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::collections::BTreeMap;
 
     use sha2::{Digest, Sha256};
 
     const MOST: usize = 1 << 14;
+
+    thread_local! {
+        static REMEMBERS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// From now on, this thread remembers.
+    pub fn remember() {
+        REMEMBERS.set(true);
+    }
 
     /// Results by what they follow from.
     pub(crate) struct Memo<T>(RefCell<BTreeMap<[u8; 32], T>>);
@@ -25,6 +37,9 @@ mod remembering {
 
         /// What follows from `parts`: as known, or as `find` says.
         pub fn once(&self, parts: &[&[u8]], find: impl FnOnce() -> T) -> T {
+            if !REMEMBERS.get() {
+                return find();
+            }
             let name = name(parts);
             if let Some(value) = self.0.borrow().get(&name) {
                 return value.clone();
@@ -36,7 +51,9 @@ mod remembering {
 
         /// This value follows from `parts`.
         pub fn put(&self, parts: &[&[u8]], value: impl FnOnce() -> T) {
-            self.keep(name(parts), value());
+            if REMEMBERS.get() {
+                self.keep(name(parts), value());
+            }
         }
 
         fn keep(&self, name: [u8; 32], value: T) {

@@ -192,6 +192,7 @@ impl World {
     /// # Errors
     /// When the founding fails.
     pub fn found(seed: u64, setting: Setting) -> Result<Self> {
+        undertone_protocol::memo::remember();
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let group_key = GroupKey::from_secret(&Secret::random(&mut rng));
         let recovery = GroupKey::from_secret(&Secret::random(&mut rng));
