@@ -137,6 +137,10 @@ fn main() {
         press(w, "Slow River, speaking, two minutes left");
     });
     let led = samples::inside(samples::led(7));
+    studio.take("contact", &samples::inside(samples::circle(7)), |w| {
+        press(w, "Slow River, speaking, two minutes left");
+        press(w, "Stay in touch");
+    });
     for (name, menu) in [
         ("care-thank", "Thank"),
         ("care-refer", "Tell them alone"),

@@ -316,6 +316,21 @@ fn words_to_one_alone_have_a_length_and_are_not_kept() {
 }
 
 #[test]
+fn a_participant_asks_somebody_to_stay_in_touch() {
+    let (node, mut window) = inside(samples::circle(7));
+    pressed(&node, &mut window, &[RIVER, "Stay in touch"]);
+    window.get_by_label_contains("They need not answer");
+    window.get_by_label("Ask Slow River, or answer").focus();
+    window.run_ok();
+    window.event(egui::Event::Text("May I write to you?".to_owned()));
+    window.run_ok();
+    let sent = pressed(&node, &mut window, &["Send to Slow River"]);
+    let river = samples::key(2);
+    let expected = format!("StayInTouch({river:?}, \"May I write to you?\")");
+    assert_eq!(sent, [expected]);
+}
+
+#[test]
 fn nobody_silences_or_removes_the_leader() {
     let mut circle = samples::circle(7);
     circle.leading = true;

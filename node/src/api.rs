@@ -108,6 +108,8 @@ pub enum Command {
     Thank(PublicKey, Gratitude),
     /// Say words in need to this member alone; nobody stores them.
     Refer(PublicKey, String),
+    /// Ask a member whether they would like to stay in touch, once a day; or answer, if they have asked.
+    StayInTouch(PublicKey, String),
     /// Leave, and ask everybody to delete what they hold of one.
     Erase,
     /// Make another single-use invite, for a circle that asks for one.
@@ -481,6 +483,20 @@ pub enum Event {
         subject: PublicKey,
         /// For what.
         gratitude: Gratitude,
+    },
+    /// Somebody asks whether one would like to stay in touch.
+    ContactAsked {
+        /// Who.
+        from: PublicKey,
+        /// The words.
+        words: String,
+    },
+    /// Somebody answers one's own question whether they would like to stay in touch.
+    ContactAnswered {
+        /// Who.
+        from: PublicKey,
+        /// The words.
+        words: String,
     },
     /// Somebody said this to oneself alone. It is kept nowhere.
     Referred {

@@ -9,6 +9,10 @@ pub mod circle;
 pub mod id;
 pub mod identity;
 pub mod invite;
+#[cfg(feature = "attack")]
+pub mod memo;
+#[cfg(not(feature = "attack"))]
+mod memo;
 pub mod pledge_file;
 pub mod puzzle;
 pub mod record;
@@ -17,10 +21,6 @@ pub mod session;
 mod signature;
 pub mod texts;
 pub mod voice;
-#[cfg(feature = "attack")]
-pub mod memo;
-#[cfg(not(feature = "attack"))]
-mod memo;
 #[cfg(feature = "attack")]
 pub mod weakness;
 #[cfg(not(feature = "attack"))]

@@ -102,6 +102,8 @@ pub(crate) enum Delivery {
 /// The world.
 pub struct World {
     pub(crate) now: Duration,
+    /// In minutes.
+    slept: u64,
     pub(crate) network: Network,
     route: RouteKind,
     pub(crate) rng: ChaCha20Rng,
@@ -119,6 +121,8 @@ pub struct World {
     pub judge: Judge,
     /// What a relay drops: whose control messages, to whom.
     pub withheld: Option<(NodeIndex, BTreeSet<NodeIndex>)>,
+    /// What a relay's mailbox holds of each topic, if it has one: whoever subscribes is sent it.
+    pub mailbox: Option<BTreeMap<Topic, Vec<Vec<u8>>>>,
     /// Co-leaders whose authority was taken back.
     pub(crate) deposed: BTreeSet<NodeIndex>,
     /// Sealed messages as they went over the wire, for somebody who copies them.
@@ -199,6 +203,7 @@ impl World {
         let door = Secret::random(&mut rng);
         let mut world = Self {
             now: Duration::from_secs(1),
+            slept: 0,
             network: setting.network,
             route: setting.route,
             rng,
@@ -212,6 +217,7 @@ impl World {
             recovery: recovery.clone(),
             judge: Judge::default(),
             withheld: None,
+            mailbox: None,
             deposed: BTreeSet::new(),
             wire: VecDeque::new(),
             traffic: Traffic::default(),
@@ -248,7 +254,7 @@ impl World {
     pub fn now(&self) -> Now {
         Now {
             at: self.now,
-            minute: EPOCH_MINUTE + self.now.as_secs() / 60,
+            minute: EPOCH_MINUTE + self.slept + self.now.as_secs() / 60,
         }
     }
     /// The present by a node's own clock.
@@ -258,6 +264,10 @@ impl World {
             minute: now.minute.saturating_add_signed(self.nodes[index].skew),
             ..now
         }
+    }
+    /// All machines sleep for so many minutes: the clock on the wall has moved, and nothing else.
+    pub fn sleep(&mut self, minutes: u64) {
+        self.slept += minutes;
     }
     /// All nodes.
     pub fn nodes(&self) -> &[Node] {
@@ -435,6 +445,7 @@ impl World {
         match output {
             Output::Subscribe(topic) => {
                 self.nodes[index].topics.insert(topic);
+                self.empty_mailbox(index, topic);
                 for other in self.others(index, |n| n.topics.contains(&topic)) {
                     let delay = self.network.control_delay(&mut self.rng);
                     self.deliver(other, delay, Delivery::Listener(topic));
@@ -510,6 +521,9 @@ impl World {
         self.traffic.messages += 1;
         self.traffic.bytes += payload.len() as u64;
         self.judge_publish(index);
+        if let Some(mailbox) = &mut self.mailbox {
+            mailbox.entry(topic).or_default().push(payload.to_vec());
+        }
         self.wire.push_back((topic, payload.to_vec()));
         if self.wire.len() > MAX_WIRE {
             self.wire.pop_front();
@@ -527,6 +541,15 @@ impl World {
                 let message = Delivery::Control(index, topic, payload.to_vec());
                 self.deliver(other, delay, message);
             }
+        }
+    }
+
+    fn empty_mailbox(&mut self, index: NodeIndex, topic: Topic) {
+        let kept = self.mailbox.as_ref().and_then(|box_of| box_of.get(&topic));
+        for payload in kept.cloned().unwrap_or_default() {
+            let delay = self.network.control_delay(&mut self.rng);
+            let message = Delivery::Control(NodeIndex::MAX, topic, payload);
+            self.deliver(index, delay, message);
         }
     }
 

@@ -242,6 +242,42 @@ fn nobody_goes_on_the_word_of_a_co_leader_who_was_deposed_before() {
 }
 
 #[test]
+fn whoever_was_away_learns_from_the_mailbox_what_they_missed_with_nobody_there() {
+    let mut world = World::new(61, Network::WIDE, RouteKind::Relay, 8).unwrap();
+    world.mailbox = Some(Default::default());
+    for _ in 0..4 {
+        world.join().unwrap();
+    }
+    world.run_for(seconds(7));
+    world.kill(1);
+    // Two removals, a key each, somebody new, and then everybody goes home.
+    for whom in [2, 3] {
+        remove(&mut world, 0, whom);
+        world.run_for(seconds(3));
+    }
+    let newcomer = world.join().unwrap();
+    world.run_for(seconds(3));
+    let digest = world.node(0).session().unwrap().state().unwrap().digest();
+    for node in [0, 4, newcomer] {
+        world.kill(node);
+    }
+    world.run_for(seconds(3600));
+    world.restart(1).unwrap();
+    world.run_for(seconds(10));
+    let session = world.node(1).session().unwrap();
+    assert_eq!(stage(&world, 1), Stage::Inside);
+    assert!(session.state().unwrap().digest() == digest);
+    for whom in [2, 3] {
+        let key = world.node(whom).key();
+        assert!(told(&world, 1, &Event::RemovalDurable(key)));
+    }
+    // What was said of the moment has passed: nobody seems to be there.
+    let view = session.view(world.now());
+    let here = view.members.iter().filter(|m| m.present);
+    assert!(here.eq(view.members.iter().filter(|m| m.key == session.me())));
+}
+
+#[test]
 fn two_co_leaders_who_remove_each_other_are_both_removed() {
     let mut world = circle(7, 4);
     co_leader(&mut world, 1);
@@ -451,6 +487,47 @@ fn thanks_and_words_in_need_reach_whom_they_are_for() {
         .filter(|node| told(&world, *node, &referred))
         .collect();
     assert_eq!(told_to, [1]);
+}
+
+#[test]
+fn one_asks_once_a_day_to_stay_in_touch_and_only_what_was_asked_is_answered() {
+    let mut world = circle(62, 3);
+    let (one, two) = (world.node(1).key(), world.node(2).key());
+    let ask = |words: &str| Act::StayInTouch(two, words.into());
+    world.act(1, ask("May I write to you?")).unwrap();
+    world.run_for(seconds(2));
+    let asked = Event::ContactAsked {
+        from: one,
+        words: "May I write to you?".into(),
+    };
+    let told_to = |world: &World, event: &Event| -> Vec<_> {
+        (0..4).filter(|n| told(world, *n, event)).collect()
+    };
+    assert_eq!(told_to(&world, &asked), [2]);
+    assert!(world.act(1, ask("Please?")).is_err(), "once a day");
+    world.sleep(40);
+    world.run_for(seconds(35));
+    world
+        .act(2, Act::StayInTouch(one, "heron at example.org".into()))
+        .unwrap();
+    world.run_for(seconds(2));
+    let answered = Event::ContactAnswered {
+        from: two,
+        words: "heron at example.org".into(),
+    };
+    assert_eq!(told_to(&world, &answered), [1]);
+    // The question is answered: what they say next is a question of their own.
+    world
+        .act(2, Act::StayInTouch(one, "And you?".into()))
+        .unwrap();
+    world.run_for(seconds(2));
+    world.sleep(24 * 60);
+    world.run_for(seconds(35));
+    world
+        .act(1, Act::StayInTouch(two, "crow at example.org".into()))
+        .unwrap();
+    // Another day.
+    world.act(1, ask("May I write again?")).unwrap();
 }
 
 #[test]

@@ -384,7 +384,12 @@ pub(super) const WORDS: Words = Words {
         refer_about: "A number to call, for example. It is sealed so that only they can read it, and kept nowhere.",
         refer_field: |name| format!("To {name} alone"),
         refer_go: |name| format!("Tell {name}"),
-        refer_long: "That is a little long. Please say it shorter.",
+        contact: "Stay in touch",
+        contact_about: "Once a day, sealed so that only they can read it. They need not answer. Whatever you tell them, \
+            they will know about you.",
+        contact_field: |name| format!("Ask {name}, or answer"),
+        contact_go: |name| format!("Send to {name}"),
+        words_long: "That is a little long. Please say it shorter.",
         role: "Role",
         role_name,
         role_remark,

@@ -1,19 +1,16 @@
 //! What whoever leads can do about one member: from a turn to a removal, the gentlest first.
 
-use egui::{ComboBox, Margin, RichText, TextEdit, Ui};
+use egui::{ComboBox, RichText, Ui};
 use undertone_node::api::{Circle, Command, Member, Role};
 use undertone_protocol::texts::Texts;
 
 use super::shell::gap;
 use super::{Screen, leader, member, texts_of};
 use crate::text::MemberWords;
-use crate::theme::{Palette, ROUND, space, type_scale};
+use crate::theme::{Palette, space, type_scale};
 use crate::view_state::MemberMenu;
-use crate::widgets::press::focus_ring;
 use crate::widgets::{Choice, Icon, Press, prose};
 
-/// Longest words to one alone, in bytes, as `undertone_protocol::session` takes them.
-const MAX_REFERRAL_BYTES: usize = 1_024;
 /// For how many minutes somebody can be silenced.
 const SILENCES: [u64; 3] = [5, 15, 60];
 /// For how many minutes somebody can be removed: for good, an hour, a day, a week.
@@ -35,7 +32,8 @@ pub(super) fn show(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, member
                 MemberMenu::Thank => member::thanks(ui, screen, member),
                 MemberMenu::Cease => cease(ui, screen, member),
                 MemberMenu::Silence => silence(ui, screen, member),
-                MemberMenu::Refer => refer(ui, screen, member),
+                MemberMenu::Refer => member::refer(ui, screen, member),
+                MemberMenu::Contact => member::contact(ui, screen, member),
                 MemberMenu::Role => role(ui, screen, member),
             }
         });
@@ -64,11 +62,15 @@ fn menus(ui: &mut Ui, screen: &mut Screen<'_>, led: bool, gives_roles: bool) {
     let all = [
         (MemberMenu::Thank, words.thank),
         (MemberMenu::Refer, words.refer),
+        (MemberMenu::Contact, words.contact),
         (MemberMenu::Cease, words.cease),
         (MemberMenu::Silence, words.silence),
         (MemberMenu::Role, words.role),
     ];
-    let anybody = |menu| matches!(menu, MemberMenu::Thank | MemberMenu::Refer);
+    let anybody = |menu| {
+        use MemberMenu::{Contact, Refer, Thank};
+        matches!(menu, Thank | Refer | Contact)
+    };
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = egui::vec2(6.0, 6.0);
         for (menu, label) in all {
@@ -117,43 +119,6 @@ fn silence(ui: &mut Ui, screen: &mut Screen<'_>, member: &Member) {
     });
     if let Some(minutes) = minutes {
         screen.send(Command::Silence(member.key, minutes));
-        screen.view.inside.menu = None;
-    }
-}
-
-fn refer(ui: &mut Ui, screen: &mut Screen<'_>, member: &Member) {
-    let words = &screen.words.member;
-    let label = prose::strong(ui, &(words.refer_field)(&member.name));
-    let typed = &mut screen.view.inside.words;
-    let field = ui
-        .add(
-            TextEdit::multiline(typed)
-                .hint_text(RichText::new("…"))
-                .font(type_scale::body())
-                .margin(Margin::symmetric(12, 8))
-                .char_limit(MAX_REFERRAL_BYTES)
-                .desired_rows(3)
-                .desired_width(ui.available_width()),
-        )
-        .labelled_by(label.id);
-    focus_ring(ui, field.rect, ROUND, &field);
-    let too_long = typed.len() > MAX_REFERRAL_BYTES;
-    let possible = !too_long && !typed.trim().is_empty();
-    prose::small(
-        ui,
-        if too_long {
-            words.refer_long
-        } else {
-            words.refer_about
-        },
-    );
-    let go = (words.refer_go)(&member.name);
-    if ui
-        .add_enabled(possible, Press::primary(&go).small())
-        .clicked()
-    {
-        let said = std::mem::take(&mut screen.view.inside.words);
-        screen.send(Command::Refer(member.key, said.trim().to_owned()));
         screen.view.inside.menu = None;
     }
 }

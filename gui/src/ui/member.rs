@@ -1,12 +1,16 @@
-//! One member's card: thanks, how loud they are for me, and for whoever leads all that care takes.
+//! One member's card: thanks, words to them alone, how loud they are for me, and for whoever leads all that care
+//! takes.
 
-use egui::{Slider, Ui};
+use egui::{Margin, RichText, Slider, TextEdit, Ui};
 use undertone_node::api::{AdmissionMode, Circle, Command, Gratitude, Member};
+use undertone_protocol::session::MAX_WORDS_BYTES;
 
 use super::circle::facts;
 use super::shell::gap;
 use super::{Screen, care, leader};
-use crate::theme::{Palette, space};
+use crate::theme::{Palette, ROUND, space, type_scale};
+use crate::view_state::MemberMenu;
+use crate::widgets::press::focus_ring;
 use crate::widgets::{Emblem, Icon, Press, emblem, prose};
 
 pub(super) fn card(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, member: &Member) {
@@ -44,6 +48,16 @@ pub(super) fn card(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, member
     } else if !mine {
         prose::heading(ui, screen.words.member.thank);
         thanks(ui, screen, member);
+        gap(ui, space::S);
+        let open = screen.view.inside.menu == Some(MemberMenu::Contact);
+        let press = Press::secondary(screen.words.member.contact).small();
+        if ui.add(press.on(open)).clicked() {
+            screen.view.inside.menu = (!open).then_some(MemberMenu::Contact);
+        }
+        if open {
+            let p = Palette::of(ui);
+            prose::tinted(ui, p.sunken, p.line, |ui| contact(ui, screen, member));
+        }
         gap(ui, space::M);
     } else if circle.door.admission == AdmissionMode::Invite {
         leader::invite(ui, screen, circle);
@@ -72,6 +86,67 @@ pub(super) fn thanks(ui: &mut Ui, screen: &mut Screen<'_>, member: &Member) {
             screen.view.inside.select(None);
         }
     }
+}
+
+/// Words in need.
+pub(super) fn refer(ui: &mut Ui, screen: &mut Screen<'_>, member: &Member) {
+    let words = &screen.words.member;
+    let (field, about, go) = (words.refer_field, words.refer_about, words.refer_go);
+    if let Some(said) = alone(ui, screen, &field(&member.name), about, &go(&member.name)) {
+        screen.send(Command::Refer(member.key, said));
+    }
+}
+
+/// Whether they would like to stay in touch; or one's answer.
+pub(super) fn contact(ui: &mut Ui, screen: &mut Screen<'_>, member: &Member) {
+    let words = &screen.words.member;
+    let (field, about, go) = (words.contact_field, words.contact_about, words.contact_go);
+    if let Some(said) = alone(ui, screen, &field(&member.name), about, &go(&member.name)) {
+        screen.send(Command::StayInTouch(member.key, said));
+    }
+}
+
+/// A field for words to one person alone, and what was typed once it is sent.
+fn alone(
+    ui: &mut Ui,
+    screen: &mut Screen<'_>,
+    label: &str,
+    about: &str,
+    go: &str,
+) -> Option<String> {
+    let label = prose::strong(ui, label);
+    let typed = &mut screen.view.inside.words;
+    let field = ui
+        .add(
+            TextEdit::multiline(typed)
+                .hint_text(RichText::new("…"))
+                .font(type_scale::body())
+                .margin(Margin::symmetric(12, 8))
+                .char_limit(MAX_WORDS_BYTES)
+                .desired_rows(3)
+                .desired_width(ui.available_width()),
+        )
+        .labelled_by(label.id);
+    focus_ring(ui, field.rect, ROUND, &field);
+    let too_long = typed.len() > MAX_WORDS_BYTES;
+    let possible = !too_long && !typed.trim().is_empty();
+    prose::small(
+        ui,
+        if too_long {
+            screen.words.member.words_long
+        } else {
+            about
+        },
+    );
+    let sent = ui
+        .add_enabled(possible, Press::primary(go).small())
+        .clicked();
+    sent.then(|| {
+        screen.view.inside.menu = None;
+        std::mem::take(&mut screen.view.inside.words)
+            .trim()
+            .to_owned()
+    })
 }
 
 fn volume(ui: &mut Ui, screen: &mut Screen<'_>, member: &Member) {

@@ -16,6 +16,7 @@ pub(crate) enum MemberMenu {
     Cease,
     Silence,
     Refer,
+    Contact,
     Role,
 }
 

@@ -259,6 +259,7 @@ impl Driver {
             Command::CloseCircle => Act::Close,
             Command::Thank(key, gratitude) => Act::Thank(key, gratitude),
             Command::Refer(key, words) => Act::Refer(key, words),
+            Command::StayInTouch(key, words) => Act::StayInTouch(key, words),
             Command::Erase => Act::Erase,
             _ => return None,
         })
@@ -595,6 +596,14 @@ impl Driver {
                 session::Event::Referred { from, words } => {
                     self.notice = Some(words::referred(&name_of(&from), &words));
                     self.tell(Event::Referred { from, words });
+                }
+                session::Event::ContactAsked { from, words } => {
+                    self.notice = Some(words::contact_asked(&name_of(&from), &words));
+                    self.tell(Event::ContactAsked { from, words });
+                }
+                session::Event::ContactAnswered { from, words } => {
+                    self.notice = Some(words::contact_answered(&name_of(&from), &words));
+                    self.tell(Event::ContactAnswered { from, words });
                 }
                 session::Event::AskedToCease => {
                     self.notice = Some(words::asked_to_cease());

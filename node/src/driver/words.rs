@@ -48,6 +48,21 @@ pub(super) fn referred(from: &str, words: &str) -> Notice {
     )
 }
 
+pub(super) fn contact_asked(from: &str, words: &str) -> Notice {
+    say(
+        format!("{from} asks whether you would like to stay in touch: {words}"),
+        "Only you can read this, and you need not answer: silence says nothing. If you wish to, choose them and \
+            Stay in touch. Whatever you tell them, they will know about you.",
+    )
+}
+
+pub(super) fn contact_answered(from: &str, words: &str) -> Notice {
+    say(
+        format!("{from} would like to stay in touch: {words}"),
+        "Only you can read this, and nobody's program keeps it. It is gone when you put it away.",
+    )
+}
+
 pub(super) fn asked_to_cease() -> Notice {
     say(
         "The leader asks you to stop what you are saying (term 6).",

@@ -125,6 +125,8 @@ pub enum Act {
     Thank(PublicKey, Gratitude),
     /// Say words in need to one person alone, who sees them once.
     Refer(PublicKey, String),
+    /// Ask somebody whether they would like to stay in touch, once a day; or answer, if they have asked.
+    StayInTouch(PublicKey, String),
     /// Leave, and ask everybody to delete what they hold of one.
     Erase,
     /// Leader: let everybody with the invite in.
@@ -239,6 +241,20 @@ pub enum Event {
         /// The words.
         words: String,
     },
+    /// Somebody asks whether one would like to stay in touch. Nobody has to answer.
+    ContactAsked {
+        /// Who.
+        from: PublicKey,
+        /// The words.
+        words: String,
+    },
+    /// Somebody answers one's own question.
+    ContactAnswered {
+        /// Who.
+        from: PublicKey,
+        /// The words.
+        words: String,
+    },
     /// One is asked to cease.
     AskedToCease,
     /// Somebody heard that they were asked to, and says so.
@@ -299,8 +315,11 @@ pub enum SessionError {
     #[error("there is nobody by that key here")]
     NobodyByThatKey,
     /// Words are empty, or too long.
-    #[error("say it in one to {} bytes", care::MAX_REFERRAL_BYTES)]
+    #[error("say it in one to {} bytes", care::MAX_WORDS_BYTES)]
     WordsTooLong,
+    /// One has asked this person today.
+    #[error("you have asked them today; they answer if they wish to")]
+    AskedToday,
     /// The record would not be acceptable.
     #[error("{0}")]
     Record(#[from] RecordError),

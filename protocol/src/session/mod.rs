@@ -37,6 +37,7 @@ use door::DoorReply;
 use message::{Channel, CircleMessage, DoorMessage};
 use timer::{Timer, Timers};
 
+pub use care::MAX_WORDS_BYTES;
 pub use io::*;
 pub use lead::Founding;
 pub use view::{MemberView, TurnView, View};
@@ -99,8 +100,7 @@ pub struct Session {
     next_ticket: u64,
     after: BTreeMap<u64, Vec<Output>>,
     durable_removals: std::collections::BTreeSet<PublicKey>,
-    /// Referrals that were told.
-    referrals: std::collections::BTreeSet<RecordId>,
+    alone: care::Alone,
     timers: Timers,
     outputs: VecDeque<Output>,
 }
@@ -150,7 +150,7 @@ impl Session {
             next_ticket: 0,
             after: BTreeMap::new(),
             durable_removals: Default::default(),
-            referrals: Default::default(),
+            alone: care::Alone::default(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
             rng,
@@ -345,6 +345,7 @@ impl Session {
             Act::AcknowledgeCease => self.acknowledge_cease(now),
             Act::Thank(subject, gratitude) => self.thank(now, subject, gratitude),
             Act::Refer(subject, words) => self.refer(now, subject, &words),
+            Act::StayInTouch(subject, words) => self.stay_in_touch(now, subject, &words),
             leading => self.handle_leading_act(now, leading),
         }
     }
@@ -407,9 +408,7 @@ impl Session {
             return;
         }
         self.note_progress(record);
-        if let Body::CrisisReferral(referral) = record.body() {
-            self.handle_referral(record, referral);
-        }
+        self.hear_alone(now, record);
         let Some(state) = self.state.as_mut() else {
             return;
         };

@@ -19,7 +19,8 @@ const HELP: &str = "\
   mute / unmute   your microphone         pass            not now, or: I am done
   invite          the link to this circle pledge FILE     take your signed pledge along
   thank NAME      thank somebody          ceased          say that you heard a request to stop
-  tell NAME WORDS   to one person alone   log             what those who lead did
+  tell NAME WORDS   to one person alone   contact NAME WORDS   ask, or answer, to stay in touch
+  log             what those who lead did
   leave           leave for good          erase           leave, and ask all to delete what they hold of you
   quit            stop the program, keep your seat
 leaders also:
@@ -279,7 +280,10 @@ fn obey_in_circle(node: &NodeHandle, circle: &Circle, line: &str) {
         ("thank", name) => {
             member(circle, name).map(|key| Command::Thank(key, Gratitude::ForSharing))
         }
-        ("tell", rest) => told(circle, rest),
+        ("tell", rest) => alone(circle, rest).map(|(key, words)| Command::Refer(key, words)),
+        ("contact", rest) => {
+            alone(circle, rest).map(|(key, words)| Command::StayInTouch(key, words))
+        }
         ("pause", _) => Some(Command::Freeze(true)),
         ("resume", _) => Some(Command::Freeze(false)),
         ("door", "open") => Some(Command::SetDoor(true)),
@@ -323,7 +327,7 @@ fn removal(circle: &Circle, text: &str) -> Option<Command> {
 }
 
 /// NAME WORDS: the longest beginning that names somebody here is the name.
-fn told(circle: &Circle, text: &str) -> Option<Command> {
+fn alone(circle: &Circle, text: &str) -> Option<(PublicKey, String)> {
     let named = |m: &&undertone_node::api::Member| {
         let rest = text.get(m.name.len()..).unwrap_or_default();
         let fits = text
@@ -337,7 +341,7 @@ fn told(circle: &Circle, text: &str) -> Option<Command> {
         .filter(named)
         .max_by_key(|m| m.name.len())?;
     let words = text.get(longest.name.len()..)?.trim();
-    Some(Command::Refer(longest.key, words.to_owned()))
+    Some((longest.key, words.to_owned()))
 }
 
 fn removed(circle: &Circle, name: &str) -> Option<PublicKey> {
