@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use undertone_protocol::id::TransportId;
+use undertone_protocol::identity::{GroupKey, Secret};
 use undertone_protocol::invite::Token;
 use undertone_protocol::session::{Act, Event, Input, Session};
 use undertone_protocol::texts;
@@ -66,6 +67,18 @@ impl World {
         let accepted = texts::all_clauses().map(|c| c.mark.to_owned()).collect();
         let name = format!("Person {index}");
         self.act(index, Act::Sign { name, accepted })
+    }
+
+    /// The founder takes the lead with a new key.
+    pub fn succeed(&mut self, index: NodeIndex) {
+        let new = GroupKey::from_secret(&Secret::random(&mut self.rng));
+        let recovery = self.recovery.clone();
+        let now = self.now_at(index);
+        if let Some(session) = self.nodes[index].session.as_mut() {
+            let _ = session.succeed(now, &recovery, new.clone());
+            self.nodes[index].group_key = Some(new);
+        }
+        self.drain(index);
     }
 
     /// The process dies without a word: only what was stored remains.

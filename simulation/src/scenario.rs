@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rand_core::Rng;
 use serde::Deserialize;
-use undertone_protocol::identity::{GroupKey, Secret};
 use undertone_protocol::record::{AdmissionMode, Record, RouteKind};
 use undertone_protocol::session::{Act, Event, Stage};
 use undertone_protocol::weakness::Weakness;
@@ -417,7 +416,7 @@ impl Play<'_> {
             }
         }
         if self.scenario.adversary == Some(Adversary::EquivocatingLeader) {
-            self.succeed();
+            self.world.succeed(0);
         }
         let mended = self.world.now().at;
         let limit = Duration::from_secs(75);
@@ -434,17 +433,6 @@ impl Play<'_> {
         self.outcome.bytes = self.world.traffic.bytes;
         self.outcome.lasted = self.world.now().at;
         Ok(self.outcome)
-    }
-
-    fn succeed(&mut self) {
-        let new = GroupKey::from_secret(&Secret::random(&mut self.world.rng));
-        let recovery = self.world.recovery.clone();
-        let now = self.world.now_at(0);
-        if let Some(session) = self.world.nodes[0].session.as_mut() {
-            let _ = session.succeed(now, &recovery, new.clone());
-            self.world.nodes[0].group_key = Some(new);
-        }
-        self.world.drain(0);
     }
 
     /// Whether all who are in, by the leader's word, are there and see the same circle. Whoever was removed

@@ -7,7 +7,7 @@ use undertone_simulation::adversary::Adversary;
 use undertone_simulation::scenario::{ALL, Scenario};
 
 /// Seeds that once broke a rule.
-const REGRESSIONS: [(&str, u64); 12] = [
+const REGRESSIONS: [(&str, u64); 16] = [
     ("churn", 0),
     ("churn", 1009),
     ("partition", 135),
@@ -20,6 +20,10 @@ const REGRESSIONS: [(&str, u64); 12] = [
     ("equivocation", 4),
     ("backdating", 0),
     ("withheld", 2),
+    ("backdating", 200),
+    ("backdating", 221),
+    ("partition", 10025),
+    ("equivocation", 10037),
 ];
 
 #[test]

@@ -385,6 +385,72 @@ fn whoever_was_away_for_minutes_finds_the_circle_again() {
     assert_eq!(epochs(&world, &[0, 1, 2]), vec![epochs(&world, &[0])[0]; 3]);
 }
 
+/// Whether everybody of these hears the leader now.
+fn all_hear_the_leader(world: &World, nodes: impl IntoIterator<Item = usize>) -> bool {
+    let leader = world.node(0).key();
+    let lately = world.now().at - seconds(1);
+    nodes.into_iter().all(|node| {
+        let heard = world.node(node).last_heard(&leader);
+        heard.is_some_and(|at| at > lately)
+    })
+}
+
+#[test]
+fn reading_the_history_in_parts_leads_nobody_back_to_an_old_key() {
+    for seed in 0..4 {
+        let mut world = World::new(seed, Network::WIDE, RouteKind::Relay, 16).unwrap();
+        let people: Vec<_> = (1..16).map(|_| world.arrive().unwrap()).collect();
+        world.run_for(seconds(2));
+        for who in &people {
+            world.sign(*who).unwrap();
+        }
+        world.run_for(seconds(7));
+        assert!(all_hear_the_leader(&world, people), "seed {seed}");
+    }
+}
+
+#[test]
+fn whoever_missed_a_key_hears_the_circle_again_within_seconds() {
+    let mut world = World::new(70, Network::WIDE, RouteKind::Relay, 6).unwrap();
+    for _ in 1..5 {
+        world.join().unwrap();
+    }
+    world.run_for(seconds(7));
+    world.cut_off(1, true);
+    let clause = "2".to_owned();
+    let member = world.node(4).key();
+    let removal = Act::Remove {
+        member,
+        clause,
+        minutes: None,
+    };
+    world.act(0, removal).unwrap();
+    // Long after the leader has given up sending the new key.
+    world.run_for(seconds(38));
+    world.cut_off(1, false);
+    world.run_for(seconds(9));
+    assert!(all_hear_the_leader(&world, [1, 2, 3]));
+}
+
+#[test]
+fn whoever_was_away_during_a_succession_comes_back_in() {
+    let mut world = World::new(71, Network::WIDE, RouteKind::Relay, 6).unwrap();
+    for _ in 1..4 {
+        world.join().unwrap();
+    }
+    world.run_for(seconds(7));
+    world.kill(1);
+    world.run_for(seconds(2));
+    // A key by the old leader that they miss, and then nobody new.
+    world.join().unwrap();
+    world.run_for(seconds(3));
+    world.succeed(0);
+    world.run_for(seconds(3));
+    world.restart(1).unwrap();
+    world.run_for(seconds(8));
+    assert!(all_hear_the_leader(&world, 1..5));
+}
+
 #[test]
 fn two_removals_at_once_leave_nobody_behind() {
     let mut world = circle(13, 4);

@@ -252,10 +252,11 @@ impl CircleState {
             self.clock = self.clock.max(lamport);
         }
     }
-    /// Whether the circle key must be renewed: somebody who is in does not have it, or somebody who is out
-    /// does.
+    /// Whether the circle key must be renewed: somebody who is in does not have it, somebody who is out does,
+    /// or whoever made it does not lead any more, so that nobody who was away would take it from the door.
     pub fn needs_epoch(&self) -> bool {
-        let Some(Body::Epoch(epoch)) = self.epoch().map(Record::body) else {
+        let led = self.epoch().filter(|r| self.leads(&r.author()));
+        let Some(Body::Epoch(epoch)) = led.map(Record::body) else {
             return true;
         };
         let named = |key: &PublicKey| epoch.sealed.iter().any(|s| s.member == *key);
