@@ -2,6 +2,8 @@
 //! a snapshot goes out.
 
 mod circle;
+mod commands;
+mod events;
 mod snapshot;
 mod words;
 
@@ -12,10 +14,10 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use undertone_dsp::{Character, MorphSeed};
-use undertone_protocol::id::{CircleId, Nonce, PublicKey};
+use undertone_protocol::id::Nonce;
 use undertone_protocol::identity::{GroupKey, Secret};
 use undertone_protocol::invite::Invite;
-use undertone_protocol::record::{MAX_NAME_BYTES, PuzzleCost, RouteKind};
+use undertone_protocol::record::{PuzzleCost, RouteKind};
 use undertone_protocol::session::{self, Act, End, Founding};
 
 use crate::api::{
@@ -154,181 +156,6 @@ impl Driver {
         driver.practice = None;
         driver.voice.stop();
         while driver.closing.join_next().await.is_some() {}
-    }
-
-    async fn handle_command(&mut self, command: Command) {
-        let result = match command {
-            Command::SetName(name) => self.set_name(name),
-            Command::RefreshDevices => {
-                self.refresh_devices();
-                Ok(())
-            }
-            Command::ChooseInput(device) => {
-                self.settings.input = device.as_ref().map(|d| d.0.clone());
-                self.voice.choose_input(device);
-                self.keep_settings();
-                Ok(())
-            }
-            Command::ChooseOutput(device) => {
-                self.settings.output = device.as_ref().map(|d| d.0.clone());
-                self.voice.choose_output(device);
-                self.keep_settings();
-                Ok(())
-            }
-            Command::SetCharacter(character) => {
-                let index = Character::ALL.iter().position(|c| *c == character);
-                self.settings.character = index.unwrap_or(0) as u8;
-                self.take_voice();
-                Ok(())
-            }
-            Command::RerollVoice => {
-                self.settings.voice = self.settings.voice.wrapping_add(1);
-                self.take_voice();
-                Ok(())
-            }
-            Command::VoiceCheck(on) => self.check_voice(on),
-            Command::StartCircle(draft) => self.start_circle(&draft, false).await,
-            Command::OpenInvite(link) => self.open_invite(&link, false).await,
-            Command::AskAgain => self.ask_again().await,
-            Command::Practice { lead } => self.practise(lead).await,
-            Command::ExportPledge(path) => self.export_pledge(path),
-            Command::DismissNotice => {
-                self.notice = None;
-                Ok(())
-            }
-            Command::Leave => self.leave().await,
-            Command::SetMuted(muted) => self.set_muted(muted),
-            Command::SetVolume { member, volume } => match &mut self.place {
-                Where::Circle(circle) => {
-                    circle.set_volume(member, volume.clamp(0.0, 2.0));
-                    Ok(())
-                }
-                _ => Err(NodeError::NotInACircle),
-            },
-            Command::Recover => match &mut self.place {
-                Where::Circle(circle) => circle.recover(&self.store).await,
-                _ => Err(NodeError::NotInACircle),
-            },
-            Command::RenewInvite => match &mut self.place {
-                Where::Circle(circle) => circle.renew_token(),
-                _ => Err(NodeError::NotInACircle),
-            },
-            acting => match self.as_act(acting) {
-                Some(act) => self.act(act).await,
-                None => Err(NodeError::NotInACircle),
-            },
-        };
-        if let Err(error) = result {
-            self.notice = Some(words::notice(&error));
-        }
-    }
-
-    /// The command as something a person does in a circle.
-    fn as_act(&self, command: Command) -> Option<Act> {
-        Some(match command {
-            Command::SignPledge(consent) => Act::Sign {
-                name: self.settings.name.clone()?,
-                accepted: consent.accepted,
-            },
-            Command::RaiseHand => Act::RaiseHand,
-            Command::Pass => Act::Pass,
-            Command::Admit(key) => Act::Admit(key),
-            Command::Refuse(key) => Act::Refuse(key),
-            Command::SetAutoAdmit(on) => Act::AutoAdmit(on),
-            Command::GiveTurn(key) => Act::GiveTurn(key),
-            Command::EndTurn => Act::EndTurn,
-            Command::SetAutoTurns(on) => Act::AutoTurns(on),
-            Command::Remove {
-                member,
-                clause,
-                minutes,
-            } => Act::Remove {
-                member,
-                clause,
-                minutes,
-            },
-            Command::Reinstate(key) => Act::Reinstate(key),
-            Command::SetRole(key, role) => Act::SetRole(key, role),
-            Command::AskToCease(key) => Act::AskToCease(key),
-            Command::AcknowledgeCease => Act::AcknowledgeCease,
-            Command::Silence(key, minutes) => Act::Mute(key, minutes),
-            Command::Freeze(on) => Act::Freeze(on),
-            Command::SetFloorMode(mode) => Act::SetFloorMode(mode),
-            Command::SetDoor(open) => Act::SetDoor(open),
-            Command::ExtendTurn(seconds) => Act::Extend(seconds),
-            Command::CloseCircle => Act::Close,
-            Command::Thank(key, gratitude) => Act::Thank(key, gratitude),
-            Command::Refer(key, words) => Act::Refer(key, words),
-            Command::StayInTouch(key, words) => Act::StayInTouch(key, words),
-            Command::Erase => Act::Erase,
-            _ => return None,
-        })
-    }
-
-    async fn act(&mut self, act: Act) -> Result<(), NodeError> {
-        let Where::Circle(circle) = &mut self.place else {
-            return Err(NodeError::NotInACircle);
-        };
-        let signs = matches!(act, Act::Sign { .. }) && !circle.practice;
-        circle.act(&self.store, act).await?;
-        if let Some(state) = circle.session.state().filter(|_| signs) {
-            // So that the next door shows what has changed since.
-            self.settings.signed = Some(state.charter().texts);
-            self.keep_settings();
-        }
-        Ok(())
-    }
-
-    fn set_name(&mut self, name: String) -> Result<(), NodeError> {
-        let name = name.trim().to_owned();
-        let fits = !name.is_empty()
-            && name.chars().count() <= 40
-            && name.len() <= MAX_NAME_BYTES
-            && !name.chars().any(char::is_control);
-        fits.then_some(()).ok_or(NodeError::BadName)?;
-        self.settings.name = Some(name);
-        self.keep_settings();
-        Ok(())
-    }
-
-    fn keep_settings(&mut self) {
-        let pending = self.store.put_settings(self.settings.clone());
-        self.closing.spawn(async move {
-            if let Err(error) = pending.done().await {
-                tracing::warn!(%error, "the settings could not be written");
-            }
-        });
-    }
-
-    fn take_voice(&mut self) {
-        let salt = match &self.place {
-            Where::Circle(circle) => Some(circle.file.salt),
-            _ => None,
-        };
-        let seed = morph_seed(&self.store, salt.as_ref(), &self.settings);
-        self.voice.set_voice(seed, character(&self.settings));
-        self.keep_settings();
-    }
-
-    fn check_voice(&mut self, on: bool) -> Result<(), NodeError> {
-        if on && matches!(self.place, Where::Circle(_)) {
-            return Err(NodeError::NoCheckInACircle);
-        }
-        self.checking = on;
-        self.voice.set_mode(match on {
-            true => Mode::Check,
-            false => Mode::Off,
-        });
-        Ok(())
-    }
-
-    fn set_muted(&mut self, muted: bool) -> Result<(), NodeError> {
-        let Where::Circle(circle) = &mut self.place else {
-            return Err(NodeError::NotInACircle);
-        };
-        circle.muted = muted;
-        self.voice.set_muted(muted);
-        Ok(())
     }
 
     fn refresh_devices(&mut self) {
@@ -546,127 +373,6 @@ impl Driver {
             // What could not be stored or sent must not look as if it had been.
             self.notice = Some(words::notice(&error));
             self.go_to(Where::Lobby);
-        }
-    }
-
-    /// Passes on what the session told, and leaves when it is over.
-    async fn tell_events(&mut self) {
-        let Where::Circle(circle) = &mut self.place else {
-            return;
-        };
-        let events = std::mem::take(&mut circle.events);
-        for (member, stream) in std::mem::take(&mut circle.opened) {
-            let stream = stream.0;
-            // Nobody may be listening.
-            let _ = self.events.send(Event::StreamOpened { member, stream });
-        }
-        let title = snapshot::title(circle);
-        let id = circle.file.circle;
-        let leading = circle.file.group_key.is_some();
-        let state = circle.session.state();
-        let names: std::collections::BTreeMap<PublicKey, String> = state
-            .into_iter()
-            .flat_map(|s| s.members().map(|(key, m)| (*key, m.name.clone())))
-            .collect();
-        let name_of = |key: &PublicKey| names.get(key).cloned().unwrap_or_else(|| key.short());
-        for event in events {
-            match event {
-                session::Event::AtDoor => {}
-                session::Event::Entered => {
-                    self.voice.set_mode(Mode::Circle);
-                    self.note_title(&title).await;
-                    self.tell(Event::Entered);
-                }
-                session::Event::RemovalEnforced(member) => {
-                    self.tell(Event::RemovalEnforced { member });
-                }
-                session::Event::RemovalDurable(member) => {
-                    self.tell(Event::RemovalDurable { member });
-                }
-                session::Event::TurnBegan(member) => self.tell(Event::TurnBegan { member }),
-                session::Event::Thanked {
-                    from,
-                    subject,
-                    gratitude,
-                } => self.tell(Event::Thanked {
-                    from,
-                    subject,
-                    gratitude,
-                }),
-                session::Event::Referred { from, words } => {
-                    self.notice = Some(words::referred(&name_of(&from), &words));
-                    self.tell(Event::Referred { from, words });
-                }
-                session::Event::ContactAsked { from, words } => {
-                    self.notice = Some(words::contact_asked(&name_of(&from), &words));
-                    self.tell(Event::ContactAsked { from, words });
-                }
-                session::Event::ContactAnswered { from, words } => {
-                    self.notice = Some(words::contact_answered(&name_of(&from), &words));
-                    self.tell(Event::ContactAnswered { from, words });
-                }
-                session::Event::AskedToCease => {
-                    self.notice = Some(words::asked_to_cease());
-                    self.tell(Event::AskedToCease);
-                }
-                session::Event::Ceased(member) => self.tell(Event::Ceased { member }),
-                session::Event::LeaderContradicts(_) => {
-                    self.notice = Some(words::leader_contradicts());
-                    self.tell(Event::LeaderContradicts);
-                }
-                session::Event::Succeeded(leader) => {
-                    self.notice = Some(words::succeeded(&name_of(&leader)));
-                    self.tell(Event::Succeeded { leader });
-                }
-                session::Event::Ended(end) => {
-                    let farewell = snapshot::farewell(&end, &title);
-                    self.tell(Event::Ended(farewell.clone()));
-                    self.settle(id, &end, leading).await;
-                    self.go_to(match end {
-                        End::Left if self.practice.is_some() => Where::Lobby,
-                        _ => Where::Farewell(farewell),
-                    });
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Whoever left is forgotten here; whoever was removed is remembered; a leader can come back.
-    async fn settle(&mut self, circle: CircleId, end: &End, leading: bool) {
-        let practice = matches!(&self.place, Where::Circle(c) if c.practice);
-        let forget = match end {
-            End::Left => practice || !leading,
-            End::Refused { .. } => true,
-            // Remembered, so that nobody is let back in by their own program.
-            End::Removed { .. } | End::Closed => false,
-        };
-        if let (Where::Circle(c), End::Removed { .. }) = (&self.place, end) {
-            self.removed_from = (!practice).then(|| c.file.clone());
-        }
-        let done = match (forget, end) {
-            (true, _) => self.store.forget(circle).done().await,
-            // The notice was handed out for storing just before: wait until it is there.
-            (false, End::Removed { .. } | End::Closed) => match &mut self.place {
-                Where::Circle(c) => c.wait_until_stored().await,
-                _ => Ok(()),
-            },
-            (false, _) => Ok(()),
-        };
-        if let Err(error) = done {
-            self.notice = Some(words::notice(&error.into()));
-        }
-    }
-
-    /// Remembers what the circle is called, for the list of circles.
-    async fn note_title(&mut self, title: &str) {
-        if let Where::Circle(circle) = &mut self.place
-            && circle.file.title != title
-        {
-            circle.file.title = title.to_owned();
-            if let Err(error) = self.store.put_circle(circle.file.clone()).done().await {
-                self.notice = Some(words::notice(&error.into()));
-            }
         }
     }
 

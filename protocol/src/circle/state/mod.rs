@@ -1,21 +1,21 @@
 //! The state of a circle as a fold over verified records: the same for everybody who holds the same records,
 //! in whatever order they came.
 
+mod read;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sha2::{Digest, Sha256};
-
 use crate::id::{CircleId, PublicKey, RecordId};
-use crate::record::{Body, Charter, Cut, FloorMode, Head, Kind, Record};
+use crate::record::{Body, Charter, Kind, Record};
 
 use crate::weakness::Weakness;
 
-use super::chains::{Chains, Inserted, MAX_LAMPORT_STEP, Powers, Rank};
+use super::chains::{Chains, Inserted, MAX_LAMPORT_STEP, Powers};
 use super::change::{Applied, Change};
-use super::floor::{Floor, Turn};
-use super::knocks::{self, Applicant, Knock, Knocks};
+use super::floor::Floor;
+use super::knocks::{self, Knock, Knocks};
 use super::policy::{self, Refused};
-use super::roster::{Given, Member, Removed, Roster};
+use super::roster::{Given, Roster};
 
 /// Most records kept whose author has no authority yet.
 const MAX_WAITING: usize = 256;
@@ -103,148 +103,6 @@ impl CircleState {
         Some(state)
     }
 
-    /// SHA-256 of the charter's envelope.
-    pub fn id(&self) -> CircleId {
-        self.id
-    }
-    /// What the circle was founded as.
-    pub fn charter(&self) -> &Charter {
-        &self.charter
-    }
-    /// The charter as signed.
-    pub fn founding(&self) -> &Record {
-        self.chains.founding()
-    }
-    /// Members in the order of their keys.
-    pub fn members(&self) -> impl Iterator<Item = (&PublicKey, &Member)> {
-        self.roster.members.iter()
-    }
-    /// A member.
-    pub fn member(&self, key: &PublicKey) -> Option<&Member> {
-        self.roster.members.get(key)
-    }
-    /// Whoever waits at the door.
-    pub fn applicants(&self) -> impl Iterator<Item = (&PublicKey, &Applicant)> {
-        self.knocks.applicants.iter()
-    }
-    /// Whether as many wait at the door as may.
-    pub fn is_door_crowded(&self) -> bool {
-        self.knocks.is_crowded()
-    }
-    /// Whether anybody may come in.
-    pub fn is_door_open(&self) -> bool {
-        self.roster.door_open && !self.roster.closed
-    }
-    /// How often somebody was turned away.
-    pub fn refusals(&self, key: &PublicKey) -> u8 {
-        self.knocks.refusals(key)
-    }
-    /// The one gate: whether somebody is in the circle now.
-    pub fn is_admitted(&self, key: &PublicKey) -> bool {
-        self.roster.members.contains_key(key)
-    }
-    /// The one gate: whether somebody was removed.
-    pub fn is_removed(&self, key: &PublicKey) -> bool {
-        self.roster.is_removed(key)
-    }
-    /// Whether somebody who was removed for a time may knock again at this minute.
-    pub fn may_return(&self, key: &PublicKey, minute: u64) -> bool {
-        self.roster.may_return(key, minute)
-    }
-    /// Whoever was removed.
-    pub fn removed(&self) -> impl Iterator<Item = (PublicKey, Removed)> {
-        let keys = self.roster.removed();
-        keys.filter_map(|key| Some((*key, self.removal_of(key)?)))
-    }
-    /// The notice against somebody.
-    pub fn removal_of(&self, key: &PublicKey) -> Option<Removed> {
-        let mut removed = self.roster.removal_of(key)?;
-        let mut joins = self.knocks.joins.values();
-        let joined = joins.rfind(|j| j.join.author() == *key);
-        removed.name = joined.map(|j| j.name.clone());
-        Some(removed)
-    }
-    /// Who has authority.
-    pub fn powers(&self) -> &Powers {
-        &self.powers
-    }
-    /// The pseudonym of whoever leads.
-    pub fn leader(&self) -> PublicKey {
-        self.powers.leader()
-    }
-    /// What a succession cuts the leading key's chain at: the end of its longest branch.
-    pub fn succession_cut(&self) -> Option<Cut> {
-        self.chains.tip(&self.powers)
-    }
-    /// Position and id of the last entry of the recovery key's chain.
-    pub fn recovery_head(&self) -> (u64, RecordId) {
-        self.chains.end_of(&self.charter.recovery_key)
-    }
-    /// Whether what this key decides from now on can stand.
-    pub fn leads(&self, key: &PublicKey) -> bool {
-        let power = self.powers.of(key).filter(|p| p.is_live());
-        power.is_some_and(|p| p.rank == Rank::Leader || self.is_admitted(key))
-    }
-    /// Whether this token was spent.
-    pub fn is_spent(&self, token: &PublicKey) -> bool {
-        self.roster.is_spent(token)
-    }
-    /// How turns are given.
-    pub fn floor_mode(&self) -> FloorMode {
-        self.roster.floor_mode
-    }
-    /// Whether everybody but those who lead is stopped.
-    pub fn is_frozen(&self) -> bool {
-        self.roster.frozen
-    }
-    /// Whether the circle has ended.
-    pub fn is_closed(&self) -> bool {
-        self.roster.closed
-    }
-    /// Until which minute somebody is muted.
-    pub fn muted_until(&self, key: &PublicKey) -> Option<u64> {
-        self.roster.mutes.get(key).copied()
-    }
-    /// The latest request to cease that concerns somebody, and is not acknowledged.
-    pub fn cease_of(&self, key: &PublicKey) -> Option<RecordId> {
-        let asked = self.roster.ceases.get(key).copied();
-        asked.filter(|request| !self.ceased.contains(request))
-    }
-    /// Raised hands, next first.
-    pub fn queue(&self) -> impl Iterator<Item = PublicKey> {
-        self.floor
-            .queue()
-            .filter(|key| policy::may_take_turn(self, key))
-    }
-    /// Whose turn it is.
-    pub fn turn(&self) -> Option<Turn> {
-        let turn = self
-            .floor
-            .turn(self.charter.turn_seconds, |key| self.leads(key));
-        turn.filter(|t| !self.is_frozen() && policy::may_take_turn(self, &t.holder))
-    }
-    /// The open request of somebody who waits for a turn; where turns are `granted`, also of somebody to whom
-    /// one passed on.
-    pub fn request_of(&self, member: &PublicKey, granted: bool) -> Option<&Record> {
-        let granted = granted && self.floor_mode() == FloorMode::Active;
-        self.floor.request_of(member, granted)
-    }
-    /// What somebody who comes in now needs to know of turns.
-    pub fn floor_records(&self) -> impl Iterator<Item = &Record> {
-        self.floor.records()
-    }
-    /// The latest epoch record that may be entered.
-    pub fn epoch(&self) -> Option<&Record> {
-        self.roster.epoch()
-    }
-    /// Number of the latest epoch, 0 before the first.
-    pub fn epoch_number(&self) -> u32 {
-        self.roster.last_epoch()
-    }
-    /// Highest Lamport time seen; a new record takes the next.
-    pub fn lamport(&self) -> u64 {
-        self.clock.max(self.roster.lamport)
-    }
     /// Takes note of a member's clock, unless it is far ahead of all others.
     pub fn observe(&mut self, record: &Record) {
         let lamport = record.payload().lamport;
@@ -252,101 +110,9 @@ impl CircleState {
             self.clock = self.clock.max(lamport);
         }
     }
-    /// Whether the circle key must be renewed: somebody who is in does not have it, somebody who is out does,
-    /// or whoever made it does not lead any more, so that nobody who was away would take it from the door.
-    pub fn needs_epoch(&self) -> bool {
-        let led = self.epoch().filter(|r| self.leads(&r.author()));
-        let Some(Body::Epoch(epoch)) = led.map(Record::body) else {
-            return true;
-        };
-        let named = |key: &PublicKey| epoch.sealed.iter().any(|s| s.member == *key);
-        epoch.sealed.len() != self.roster.members.len() || !self.roster.members.keys().all(named)
-    }
-    /// What shows somebody who holds only the charter that a key has authority: the successions before it,
-    /// and its delegation.
-    pub fn credentials(&self, author: &PublicKey) -> Vec<&Record> {
-        let entries = self.chains.all();
-        entries
-            .filter(|r| match r.body() {
-                Body::Succession(_) => true,
-                Body::Delegation(d) => d.subject == *author,
-                _ => false,
-            })
-            .collect()
-    }
-    /// How far each chain is held without a gap.
-    pub fn heads(&self) -> Vec<Head> {
-        self.chains.heads()
-    }
-    /// Whether this chain entry has arrived with all that came before it: it stands, or never will.
-    pub fn has_judged(&self, entry: &Record) -> bool {
-        let power = self.powers.of(&entry.author());
-        self.chains.holds(entry)
-            && power.is_some_and(|p| !p.is_live() || p.head().0 >= entry.payload().seq)
-    }
-    /// Whether this join record was taken back.
-    pub fn has_left(&self, author: &PublicKey, join: &RecordId) -> bool {
-        self.left.contains_key(&(*author, *join))
-    }
-    /// Everything that somebody who has read up to `heads` may be missing, each entry preceded by what it
-    /// depends on, in the order in which it was said.
-    pub fn after(&self, heads: &[Head]) -> Vec<&Record> {
-        let mut entries = self.chains.after(heads);
-        entries.sort_by_key(|r| (r.payload().lamport, r.author(), r.payload().seq));
-        let with_join = |entry| {
-            let join = match Record::body(entry) {
-                Body::Admission(a) => self.knocks.joins.get(&a.join),
-                _ => None,
-            };
-            let before = join.into_iter().flat_map(|j| [&j.pledge, &j.join]);
-            before.chain(std::iter::once(entry))
-        };
-        entries.into_iter().flat_map(with_join).collect()
-    }
-    /// What two may differ in who have read equally far: forks, known or not, what members joined with, and
-    /// who left.
-    pub fn aside(&self) -> impl Iterator<Item = &Record> {
-        let forks = self.chains.forks().flat_map(|(one, other)| [one, other]);
-        let joins = self.members().flat_map(|(_, m)| [&m.pledge, &m.join]);
-        let ends = self.chains.ends(&self.powers);
-        forks.chain(ends).chain(joins).chain(self.left.values())
-    }
-    /// Pairs of entries that contradict each other.
-    pub fn forks(&self) -> impl Iterator<Item = (&Record, &Record)> {
-        self.chains.forks()
-    }
     /// Lasting records that are new since this was last asked.
     pub fn take_unsaved(&mut self) -> Vec<Record> {
         std::mem::take(&mut self.unsaved)
-    }
-
-    /// SHA-256 over everything in force: equal exactly for those who agree.
-    pub fn digest(&self) -> [u8; 32] {
-        let mut digest = Sha256::new();
-        for (key, member) in self.members() {
-            digest.update(key.as_bytes());
-            digest.update([member.role as u8]);
-            digest.update(member.join.id().as_bytes());
-            digest.update(self.muted_until(key).unwrap_or(0).to_be_bytes());
-        }
-        for key in self.roster.removed() {
-            digest.update(key.as_bytes());
-        }
-        for (key, power) in self.powers.iter() {
-            digest.update(key.as_bytes());
-            digest.update([u8::from(power.is_live())]);
-            digest.update(power.head().1.as_bytes());
-        }
-        let r = &self.roster;
-        digest.update(self.leader().as_bytes());
-        digest.update([
-            r.floor_mode as u8,
-            r.frozen.into(),
-            r.door_open.into(),
-            r.closed.into(),
-        ]);
-        digest.update(r.epoch().map_or([0; 32], |e| *e.id().as_bytes()));
-        digest.finalize().into()
     }
 
     /// Folds one record in.
