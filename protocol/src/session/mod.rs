@@ -11,6 +11,7 @@ mod catch_up;
 mod door;
 mod enforce;
 mod epoch;
+mod found;
 mod io;
 mod lead;
 mod message;
@@ -38,8 +39,8 @@ use message::{Channel, CircleMessage, DoorMessage};
 use timer::{Timer, Timers};
 
 pub use care::MAX_WORDS_BYTES;
+pub use found::Founding;
 pub use io::*;
-pub use lead::Founding;
 pub use view::{MemberView, TurnView, View};
 
 /// How long a pseudonym's records of the moment are valid.
