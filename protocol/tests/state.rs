@@ -418,3 +418,33 @@ proptest! {
         }
     }
 }
+
+/// What claims a time far beyond all others stands once others come near it, in whatever order all came.
+#[test]
+fn an_entry_far_ahead_does_not_depend_on_what_came_first() {
+    let history = History::new(1);
+    let key = &history.group[0];
+    let entry = |seq, prev, lamport, body: Body| {
+        key.sign(Draft {
+            circle: history.circle,
+            seq,
+            prev: Some(prev),
+            lamport,
+            created: MINUTE,
+            valid_minutes: 60,
+            body,
+        })
+        .unwrap()
+    };
+    let far = entry(
+        1,
+        history.founding.id(),
+        (1 << 20) + 1,
+        Freeze { on: true }.into(),
+    );
+    let near = entry(2, far.id(), 1, Door { open: false }.into());
+    let one = fold(&history.founding, &[far.clone(), near.clone()]);
+    let other = fold(&history.founding, &[near, far]);
+    assert_eq!(one.digest(), other.digest());
+    assert!(one.is_frozen() && !one.is_door_open());
+}

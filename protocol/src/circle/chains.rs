@@ -72,6 +72,8 @@ pub struct Powers {
     by_key: BTreeMap<PublicKey, Power>,
     /// Leading keys with their pseudonyms, the present one last.
     leaders: Vec<(PublicKey, PublicKey)>,
+    /// Some entry claims a time far beyond all others, and stands once others come near.
+    has_far: bool,
 }
 
 impl Powers {
@@ -171,6 +173,7 @@ impl Chains {
         let alone = place.len() == 1 && !after;
         let next = powers.of(&record.author()).is_some_and(|power| {
             power.is_live()
+                && !powers.has_far
                 && p.seq == power.head.0 + 1
                 && p.prev == Some(power.head.1)
                 && alone
@@ -363,7 +366,10 @@ impl Chains {
                 }
             }
         }
-        (powers, in_order(standing))
+        let all = standing.len();
+        let standing = in_order(standing);
+        powers.has_far = standing.len() < all;
+        (powers, standing)
     }
 
     /// The leading keys one after another, by the recovery key.
@@ -380,6 +386,7 @@ impl Chains {
         let mut powers = Powers {
             by_key: BTreeMap::from([(charter.group_key, power(own))]),
             leaders: vec![(charter.group_key, charter.leader)],
+            has_far: false,
         };
         for entry in self.path(&charter.recovery_key, own, None) {
             let Body::Succession(succession) = entry.body() else {
