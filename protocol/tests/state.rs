@@ -448,3 +448,48 @@ fn an_entry_far_ahead_does_not_depend_on_what_came_first() {
     assert_eq!(one.digest(), other.digest());
     assert!(one.is_frozen() && !one.is_door_open());
 }
+
+/// A restart does not ask again whether what was near when it came is near.
+#[test]
+fn whoever_came_in_at_a_late_time_is_in_after_a_restart() {
+    let history = History::new(2);
+    let key = &history.group[0];
+    let person = &history.people[3];
+    let draft = |seq, prev, lamport, body: Body| Draft {
+        circle: history.circle,
+        seq,
+        prev,
+        lamport,
+        created: MINUTE,
+        valid_minutes: 60,
+        body,
+    };
+    let late = 1 << 20;
+    let founding = history.founding.id();
+    let freeze = draft(1, Some(founding), late, Freeze { on: true }.into());
+    let freeze = key.sign(freeze).unwrap();
+    let accepted = texts::all_clauses().map(|c| c.mark.to_owned()).collect();
+    let texts = texts::hash();
+    let pledge = draft(1, None, late + 1, Pledge { texts, accepted }.into());
+    let pledge = person.sign(pledge).unwrap();
+    let join = Join {
+        name: "Late Lark".into(),
+        sealing_key: person.sealing_key(),
+        pledge: pledge.id(),
+        invite: None,
+        puzzle: None,
+    };
+    let join = person.sign(draft(2, None, late + 2, join.into())).unwrap();
+    let admission = Admission {
+        subject: person.public_key(),
+        role: Role::Participant,
+        join: join.id(),
+    };
+    let admission = draft(2, Some(freeze.id()), late + 3, admission.into());
+    let admission = key.sign(admission).unwrap();
+    let mut state = fold(&history.founding, &[freeze, pledge, join, admission]);
+    assert!(state.is_admitted(&person.public_key()));
+    let stored = state.take_unsaved();
+    let loaded = CircleState::load(&history.founding, &stored).unwrap();
+    assert_eq!(state.digest(), loaded.digest());
+}

@@ -9,7 +9,7 @@ use undertone_protocol::circle::Role;
 use undertone_protocol::id::{CircleId, Nonce, PublicKey, RecordId};
 use undertone_protocol::identity::{Draft, GroupKey, Pseudonym, RootSeed, Secret};
 use undertone_protocol::record::{
-    Body, Close, Delegation, Door, Epoch, Freeze, Join, Pledge, Record, Removal,
+    Body, Close, Delegation, Door, Epoch, Freeze, Gratitude, Join, Pledge, Record, Removal, Thanks,
 };
 use undertone_protocol::session::{Act, Input, Output};
 use undertone_protocol::texts;
@@ -70,6 +70,9 @@ impl Adversary {
         }
     }
 }
+
+/// As far as a record may be ahead of all others, less what others say meanwhile.
+const FAR_AHEAD: u64 = (1 << 20) - 64;
 
 fn draft(world: &World, seq: u64, prev: Option<RecordId>, body: Body) -> Draft {
     let lamport = world
@@ -174,10 +177,15 @@ impl World {
             }
             .into(),
         ];
-        let records: Vec<_> = bodies
+        let mut records: Vec<_> = bodies
             .into_iter()
             .filter_map(|body| me.sign(draft(self, 1, founding, body)).ok())
             .collect();
+        // A word that any member may say, at a time far ahead of everybody's.
+        let gratitude = Gratitude::IHearYou;
+        let mut ahead = draft(self, 1, None, Thanks { subject, gratitude }.into());
+        ahead.lamport += FAR_AHEAD;
+        records.extend(me.sign(ahead).ok());
         self.send_records(member, &records);
     }
 

@@ -278,6 +278,25 @@ fn whoever_was_away_learns_from_the_mailbox_what_they_missed_with_nobody_there()
 }
 
 #[test]
+fn a_member_whose_clock_runs_far_ahead_does_not_leave_the_leader_behind() {
+    let mut world = circle(63, 3);
+    for _ in 0..3 {
+        world.misbehave(Adversary::Forge, 1);
+        world.run_for(seconds(1));
+    }
+    remove(&mut world, 0, 1);
+    world.run_for(seconds(2));
+    let key = world.node(1).key();
+    for node in [0, 2, 3] {
+        assert!(told(&world, node, &Event::RemovalEnforced(key)));
+    }
+    world.kill(2);
+    world.restart(2).unwrap();
+    world.run_for(seconds(6));
+    agree(&world, &[0, 2, 3]);
+}
+
+#[test]
 fn two_co_leaders_who_remove_each_other_are_both_removed() {
     let mut world = circle(7, 4);
     co_leader(&mut world, 1);

@@ -1,2 +1,3 @@
+//! A message at the door.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| undertone_protocol_fuzz::channel::door(data));

@@ -1,2 +1,3 @@
+//! Invite links.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| undertone_protocol_fuzz::text::invite(data));

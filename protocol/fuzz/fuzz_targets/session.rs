@@ -1,2 +1,3 @@
+//! Sessions under anything.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| undertone_protocol_fuzz::session::session(data));

@@ -1,2 +1,3 @@
+//! What is on disk.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| undertone_protocol_fuzz::store::stored(data));

@@ -1,2 +1,3 @@
+//! Voice packets.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| undertone_protocol_fuzz::voice::packets(data));

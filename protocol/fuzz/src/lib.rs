@@ -11,6 +11,7 @@
 pub mod cast;
 pub mod channel;
 pub mod history;
+pub mod insider;
 #[path = "../../tests/vectors/kit.rs"]
 #[allow(missing_docs)]
 pub mod kit;
@@ -18,11 +19,13 @@ pub mod kit;
 #[allow(missing_docs)]
 pub mod messages;
 pub mod record;
+pub mod rules;
 pub mod sealing;
 pub mod session;
 pub mod store;
 pub mod text;
 pub mod voice;
+pub mod warm;
 pub mod world;
 
 /// What one target does with its bytes.

@@ -1,6 +1,7 @@
 //! Records: the envelope as it arrives, and the payload under a signature that fits.
 
 use ed25519_dalek::{Signer, SigningKey};
+use minicbor::bytes::ByteVec;
 use minicbor::{Decoder, Encoder};
 use sha2::{Digest, Sha256};
 use undertone_protocol::circle::CircleState;
@@ -57,7 +58,9 @@ fn check(bytes: &[u8], record: &Record) {
     let (payload, signature) = parts(bytes).expect("array of four");
     assert_eq!(bytes, assemble(payload, signature), "another form of it");
     let message = to_sign(&p.circle, kind as u8, payload);
-    let id = Sha256::new().chain_update(b"undertone/1/id").chain_update(&message);
+    let id = Sha256::new()
+        .chain_update(b"undertone/1/id")
+        .chain_update(&message);
     assert_eq!(record.id().as_bytes()[..], id.finalize()[..]);
     let bare = record.founds().is_none();
     assert_eq!(bare, kind != Kind::Charter);
@@ -75,10 +78,20 @@ pub fn parts(envelope: &[u8]) -> Option<(&[u8], &[u8])> {
 /// An envelope around a payload, signed if its author is known here.
 pub fn signed(payload: &[u8]) -> Vec<u8> {
     let signature = head(payload).and_then(|(kind, circle, author)| {
-        let key = keys().into_iter().find(|key| key.verifying_key().as_bytes() == author.as_bytes())?;
+        let key = keys()
+            .into_iter()
+            .find(|key| key.verifying_key().as_bytes() == author.as_bytes())?;
         Some(key.sign(&to_sign(&circle, kind, payload)).to_bytes())
     });
     assemble(payload, &signature.unwrap_or([0; 64]))
+}
+
+/// Records as they travel.
+pub fn envelopes<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<ByteVec> {
+    records
+        .into_iter()
+        .map(|r| r.envelope().to_vec().into())
+        .collect()
 }
 
 fn keys() -> Vec<SigningKey> {
@@ -105,14 +118,21 @@ fn head(payload: &[u8]) -> Option<(u8, CircleId, PublicKey)> {
 fn to_sign(circle: &CircleId, kind: u8, payload: &[u8]) -> Vec<u8> {
     let aad = [b"undertone/1/record".as_slice(), circle.as_bytes(), &[kind]].concat();
     let mut e = Encoder::new(Vec::new());
-    let signed = e.array(4).and_then(|e| e.str("Signature1")?.bytes(PROTECTED)?.bytes(&aad)?.bytes(payload));
+    let signed = e.array(4).and_then(|e| {
+        e.str("Signature1")?
+            .bytes(PROTECTED)?
+            .bytes(&aad)?
+            .bytes(payload)
+    });
     signed.unwrap();
     e.into_writer()
 }
 
 fn assemble(payload: &[u8], signature: &[u8]) -> Vec<u8> {
     let mut e = Encoder::new(Vec::new());
-    let written = e.array(4).and_then(|e| e.bytes(PROTECTED)?.map(0)?.bytes(payload)?.bytes(signature));
+    let written = e
+        .array(4)
+        .and_then(|e| e.bytes(PROTECTED)?.map(0)?.bytes(payload)?.bytes(signature));
     written.unwrap();
     e.into_writer()
 }

@@ -28,7 +28,11 @@ fn follow(link: &str) {
     assert!(invite.addresses.len() <= 8);
     let again = invite.to_link();
     assert!(again.len() <= MAX_LINK_CHARS);
-    assert_eq!(Invite::from_link(&again).as_ref(), Ok(&invite), "it cannot be passed on");
+    assert_eq!(
+        Invite::from_link(&again).as_ref(),
+        Ok(&invite),
+        "it cannot be passed on"
+    );
     if let Some(token) = &invite.token {
         let author = kit::person(kit::ANN).public_key();
         assert_eq!(token.proof(&invite.circle, &author).token, token.public());
@@ -41,7 +45,9 @@ pub fn pledge_file(data: &[u8]) {
         open(text);
     }
     let block = STANDARD.encode(data);
-    open(&format!("-----BEGIN UNDERTONE PLEDGE-----\n{block}\n-----END UNDERTONE PLEDGE-----"));
+    open(&format!(
+        "-----BEGIN UNDERTONE PLEDGE-----\n{block}\n-----END UNDERTONE PLEDGE-----"
+    ));
 }
 
 fn open(text: &str) {
@@ -53,5 +59,9 @@ fn open(text: &str) {
     };
     assert_eq!(body.accepted.len(), texts::all_clauses().count());
     let file = pledge_file::write(&pledge).unwrap();
-    assert_eq!(pledge_file::read(&file), Ok(pledge), "it cannot be passed on");
+    assert_eq!(
+        pledge_file::read(&file),
+        Ok(pledge),
+        "it cannot be passed on"
+    );
 }

@@ -9,7 +9,8 @@ use sframe::frame::{MediaFrameView, MonotonicCounter};
 use sframe::key::EncryptionKey;
 use undertone_protocol::id::PublicKey;
 use undertone_protocol::voice::{
-    self, OPUS_BYTES, PACKET_BYTES, REPLAY_WINDOW, ReceiveKey, SendKey, VoiceError, VoiceFrame, VoiceKeySecret,
+    self, OPUS_BYTES, PACKET_BYTES, REPLAY_WINDOW, ReceiveKey, SendKey, VoiceError, VoiceFrame,
+    VoiceKeySecret,
 };
 
 use crate::kit;
@@ -35,7 +36,13 @@ impl Stream {
         let owner = kit::person(kit::LEADER).public_key();
         let send = SendKey::generate(&mut kit::rng(0x54), &owner, 0).unwrap();
         let receive = ReceiveKey::new(send.secret()).unwrap();
-        Self { owner, send, receive, sent: Vec::new(), heard: BTreeSet::new() }
+        Self {
+            owner,
+            send,
+            receive,
+            sent: Vec::new(),
+            heard: BTreeSet::new(),
+        }
     }
 
     fn run(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
@@ -78,12 +85,18 @@ impl Stream {
         let newest = self.heard.last().copied();
         match self.receive.open(&self.sent[at]) {
             Ok(frame) => {
-                assert_eq!((frame.sequence, frame.opus), (sequence, [at as u8; OPUS_BYTES]));
+                assert_eq!(
+                    (frame.sequence, frame.opus),
+                    (sequence, [at as u8; OPUS_BYTES])
+                );
                 self.note(&frame);
             }
             Err(error) => {
                 let late = newest.is_some_and(|n| n >= sequence + REPLAY_WINDOW as u64);
-                assert!(late || self.heard.contains(&sequence), "{sequence} after {newest:?}: {error}");
+                assert!(
+                    late || self.heard.contains(&sequence),
+                    "{sequence} after {newest:?}: {error}"
+                );
             }
         }
     }
@@ -104,21 +117,41 @@ impl Stream {
     fn forge(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
         let secret = self.send.secret();
         let suite = CipherSuite::AesGcm128Sha256;
-        let key_id = if u.arbitrary()? { secret.key_id } else { u.arbitrary()? };
-        let counter: u64 = if u.arbitrary()? { FIRST + u64::from(u.arbitrary::<u32>()?) } else { u.arbitrary()? };
+        let key_id = if u.arbitrary()? {
+            secret.key_id
+        } else {
+            u.arbitrary()?
+        };
+        let counter: u64 = if u.arbitrary()? {
+            FIRST + u64::from(u.arbitrary::<u32>()?)
+        } else {
+            u.arbitrary()?
+        };
         let key = EncryptionKey::derive_from(suite, key_id, secret.base_key.as_bytes()).unwrap();
         let length = usize::from(u.arbitrary::<u8>()?).min(145);
         let mut plain = vec![u.arbitrary()?; length];
         if let Some((content, signature)) = plain.split_last_chunk_mut::<64>() {
-            let message = [b"undertone/1/frame".as_slice(), &key_id.to_be_bytes(), &counter.to_be_bytes(), content];
-            *signature = SigningKey::from_bytes(&[0x57; 32]).sign(&message.concat()).to_bytes();
+            let message = [
+                b"undertone/1/frame".as_slice(),
+                &key_id.to_be_bytes(),
+                &counter.to_be_bytes(),
+                content,
+            ];
+            *signature = SigningKey::from_bytes(&[0x57; 32])
+                .sign(&message.concat())
+                .to_bytes();
         }
         let mut counter = MonotonicCounter::with_start_value(counter, u64::MAX);
         let mut packet = Vec::new();
         let sealed = MediaFrameView::try_new(&mut counter, &plain);
         if sealed.is_ok_and(|frame| frame.encrypt_into(&key, &mut packet).is_ok()) {
             let opened = self.receive.open(&packet);
-            let refused = [VoiceError::Malformed, VoiceError::Replayed, VoiceError::CannotOpen, VoiceError::Forged];
+            let refused = [
+                VoiceError::Malformed,
+                VoiceError::Replayed,
+                VoiceError::CannotOpen,
+                VoiceError::Forged,
+            ];
             assert!(opened.is_err_and(|e| refused.contains(&e)));
         }
         Ok(())
@@ -134,6 +167,10 @@ impl Stream {
     }
 
     fn note(&mut self, frame: &VoiceFrame) {
-        assert!(self.heard.insert(frame.sequence), "{} is heard twice", frame.sequence);
+        assert!(
+            self.heard.insert(frame.sequence),
+            "{} is heard twice",
+            frame.sequence
+        );
     }
 }

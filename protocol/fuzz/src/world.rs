@@ -1,8 +1,7 @@
 //! A circle of real sessions on a virtual clock: a leader, two members, somebody who comes to the door, and a member
 //! whose keys the fuzzer has. It checks the rules after everything that happens.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,19 +9,22 @@ use minicbor::Encode;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use undertone_protocol::circle::CircleState;
-use undertone_protocol::id::{CircleId, Nonce, PublicKey};
+use undertone_protocol::id::{CircleId, PublicKey, RecordId};
 use undertone_protocol::identity::Secret;
 use undertone_protocol::invite::Token;
-use undertone_protocol::record::{AdmissionMode, Body, FloorMode, PuzzleCost, Record, RouteKind};
+use undertone_protocol::record::{Body, Record, RouteKind};
 use undertone_protocol::seal::{BUCKETS, open_sealed, seal_padded};
 use undertone_protocol::session::{
-    Act, Event, Founding, Input, Now, Output, Session, SessionConfig, SessionError, Stage, Topic,
+    Act, Event, Input, Now, Output, Session, SessionConfig, SessionError, Stage, Topic,
 };
 use undertone_protocol::texts;
-use undertone_protocol::voice::{OPUS_BYTES, PACKET_BYTES};
+use undertone_protocol::voice::PACKET_BYTES;
+use undertone_protocol::weakness::Weakness;
 
-use crate::cast::{Cast, INSIDER, LEADER, NEWCOMER, PEOPLE};
+use crate::cast::{Cast, INSIDER, LEADER, PEOPLE};
 use crate::messages::{channel, info};
+use crate::rules::{Rules, Seen};
+use crate::warm;
 
 /// Minutes since 1970 UTC at the beginning of the world.
 const EPOCH_MINUTE: u64 = 29_000_000;
@@ -30,8 +32,6 @@ const EPOCH_MINUTE: u64 = 29_000_000;
 const FUEL: usize = 1_500;
 /// Messages on their way, and messages remembered by whoever copies them.
 const MAX_FLIGHT: usize = 256;
-/// How much may be kept that is not in force: waiting entries, pledges, people at the door, refusals.
-const MOST_PENDING: usize = 256 + 64 + 16 + 256;
 /// Most things one event may lead to.
 const MOST_OUTPUTS: usize = 512;
 
@@ -57,7 +57,7 @@ pub enum Worked {
     /// Found.
     Solved(u64),
     /// Checked.
-    Checked(undertone_protocol::id::RecordId, bool),
+    Checked(RecordId, bool),
 }
 
 enum Write {
@@ -74,12 +74,12 @@ pub struct Person {
     pub stored: Vec<Vec<u8>>,
     unwritten: VecDeque<Write>,
     topics: BTreeSet<Topic>,
-    token: Option<Token>,
-    runs: u64,
+    pub(crate) token: Option<Token>,
+    pub(crate) runs: u64,
     /// Hears nothing.
     pub is_cut_off: bool,
-    /// Removed for good by the leader's own key, on disk here.
-    removed: BTreeSet<PublicKey>,
+    /// What the rules saw of it.
+    pub seen: Seen,
 }
 
 /// The world.
@@ -94,59 +94,52 @@ pub struct World {
     pub wire: Vec<(Topic, Rc<[u8]>)>,
     /// The circle.
     pub circle: CircleId,
-    now: Duration,
+    pub(crate) now: Duration,
     door: Secret,
-    route: RouteKind,
+    pub(crate) route: RouteKind,
     fuel: usize,
     rng: ChaCha20Rng,
     /// The circle key as the insider knew it last.
-    circle_key: Option<Secret>,
-    /// Whom honest people who lead have let in.
-    admitted: BTreeSet<PublicKey>,
-    /// The insider was given authority: what they sign may count.
-    is_insider_trusted: bool,
-}
-
-/// A circle with everybody in it, as it lies on their disks.
-struct Warm {
-    circle: CircleId,
-    now: Duration,
-    people: Vec<(Vec<Vec<u8>>, Option<Token>)>,
-    circle_key: Option<Secret>,
-    admitted: BTreeSet<PublicKey>,
-}
-
-thread_local! {
-    static WARM: RefCell<BTreeMap<Setting, Rc<Warm>>> = const { RefCell::new(BTreeMap::new()) };
+    pub(crate) circle_key: Option<Secret>,
+    /// What everybody really did.
+    pub rules: Rules,
+    /// A rule that everybody's program leaves out, to show that it is missed.
+    pub weakness: Option<Weakness>,
 }
 
 impl World {
     /// The leader, two members and the insider are in; somebody new comes to the door.
     pub fn new(setting: Setting) -> Self {
-        let setting = setting % 24;
-        let warm = WARM.with(|known| known.borrow().get(&setting).cloned());
-        let warm = warm.unwrap_or_else(|| {
-            let warm = Rc::new(warm_up(setting));
-            WARM.with(|known| known.borrow_mut().insert(setting, warm.clone()));
-            warm
-        });
-        let mut world = Self::empty(setting, warm.circle);
-        world.now = warm.now;
-        world.circle_key = warm.circle_key.clone();
-        world.admitted = warm.admitted.clone();
-        for (person, (stored, token)) in world.people.iter_mut().zip(&warm.people) {
-            person.stored = stored.clone();
-            person.token = token.clone();
-            person.runs = 1;
-        }
-        for who in (0..PEOPLE).filter(|who| *who != INSIDER) {
+        Self::without(None, setting)
+    }
+
+    /// The same with a rule left out, if any.
+    pub fn without(weakness: Option<Weakness>, setting: Setting) -> Self {
+        let mut world = Self::asleep(setting);
+        world.weakness = weakness;
+        for who in 0..PEOPLE {
             world.start(who);
         }
         world.act(LEADER, Act::AutoAdmit(setting.is_multiple_of(2)));
         world
     }
 
-    fn empty(setting: Setting, circle: CircleId) -> Self {
+    /// The same with no machine running.
+    pub fn asleep(setting: Setting) -> Self {
+        let warm = warm::of(setting);
+        let mut world = Self::empty(setting, warm.circle);
+        world.now = warm.now;
+        world.circle_key = warm.circle_key.clone();
+        world.rules.admitted = warm.admitted.clone();
+        for (person, (stored, token)) in world.people.iter_mut().zip(&warm.people) {
+            person.stored = stored.clone();
+            person.token = token.clone();
+            person.runs = 1;
+        }
+        world
+    }
+
+    pub(crate) fn empty(setting: Setting, circle: CircleId) -> Self {
         Self {
             cast: Cast::new(),
             people: (0..PEOPLE).map(|_| Person::default()).collect(),
@@ -155,22 +148,29 @@ impl World {
             circle,
             now: Duration::from_secs(1),
             door: Secret::from_bytes([0x52; 32]),
-            route: route(setting),
+            route: warm::route(setting),
             fuel: FUEL,
             rng: ChaCha20Rng::seed_from_u64(u64::from(setting)),
             circle_key: None,
-            admitted: BTreeSet::new(),
-            is_insider_trusted: false,
+            rules: Rules::default(),
+            weakness: None,
         }
     }
 
     /// The present.
     pub fn now(&self) -> Now {
-        Now { at: self.now, minute: EPOCH_MINUTE + self.now.as_secs() / 60 }
+        Now {
+            at: self.now,
+            minute: EPOCH_MINUTE + self.now.as_secs() / 60,
+        }
     }
     /// What somebody takes the circle to be.
     pub fn state(&self, who: usize) -> Option<&CircleState> {
         self.people[who].session.as_ref()?.state()
+    }
+    /// The end takes longer.
+    pub(crate) fn refuel(&mut self) {
+        self.fuel = 8 * FUEL;
     }
     /// Whether nothing more should happen.
     pub fn is_over(&self) -> bool {
@@ -184,12 +184,18 @@ impl World {
     /// Topic and key of the circle, as the insider knew them last.
     pub fn inside(&mut self) -> Option<(Secret, Secret)> {
         let key = &self.cast.people[INSIDER];
-        let epoch = self.people.iter().filter_map(|p| p.session.as_ref()?.state()?.epoch());
+        let epoch = self
+            .people
+            .iter()
+            .filter_map(|p| p.session.as_ref()?.state()?.epoch());
         let latest = epoch.filter_map(|record| match record.body() {
             Body::Epoch(epoch) => {
                 let mine = epoch.sealed.iter().find(|s| s.member == key.public_key())?;
                 let number = epoch.number.to_be_bytes();
-                let info = info("epoch", &[self.circle.as_bytes(), &number, key.public_key().as_bytes()]);
+                let info = info(
+                    "epoch",
+                    &[self.circle.as_bytes(), &number, key.public_key().as_bytes()],
+                );
                 let opened = open_sealed(key, None, &info, &mine.secret).ok()?;
                 Some((epoch.number, Secret::from_bytes(opened.try_into().ok()?)))
             }
@@ -198,14 +204,26 @@ impl World {
         if let Some((_, secret)) = latest.max_by_key(|(number, _)| *number) {
             self.circle_key = Some(secret);
         }
-        self.circle_key.as_ref().map(|secret| channel(secret, &self.circle, "epoch"))
+        self.circle_key
+            .as_ref()
+            .map(|secret| channel(secret, &self.circle, "epoch"))
     }
     /// Seals a message as somebody does who holds the channel's key, and hands it to these people.
-    pub fn whisper(&mut self, (topic, key): &(Secret, Secret), to: &[usize], message: &impl Encode<()>) {
+    pub fn whisper(
+        &mut self,
+        (topic, key): &(Secret, Secret),
+        to: &[usize],
+        message: &impl Encode<()>,
+    ) {
         self.whisper_bytes((topic, key), to, &minicbor::to_vec(message).unwrap());
     }
     /// The same for any bytes.
-    pub fn whisper_bytes(&mut self, (topic, key): (&Secret, &Secret), to: &[usize], message: &[u8]) {
+    pub fn whisper_bytes(
+        &mut self,
+        (topic, key): (&Secret, &Secret),
+        to: &[usize],
+        message: &[u8],
+    ) {
         let topic = *topic.as_bytes();
         if let Ok(payload) = seal_padded(key, &topic, message, &mut self.rng) {
             for who in to {
@@ -218,7 +236,7 @@ impl World {
         &mut self.rng
     }
 
-    fn config(&mut self, who: usize) -> SessionConfig {
+    pub(crate) fn config(&mut self, who: usize) -> SessionConfig {
         let transport = Secret::random(&mut self.rng);
         let mut rng_seed = [0; 32];
         self.rng.fill_bytes(&mut rng_seed);
@@ -235,30 +253,52 @@ impl World {
         }
     }
 
+    /// The session that begins from these stored records, or at the door from none.
+    pub fn resume(&mut self, who: usize, stored: &[Vec<u8>]) -> Result<Session, SessionError> {
+        let (config, now) = (self.config(who), self.now());
+        match stored.is_empty() {
+            true => Session::seek(config, now),
+            false => Session::resume(config, stored, now),
+        }
+    }
+
     /// A machine starts from what is on its disk; whoever has nothing there comes to the door.
     pub fn start(&mut self, who: usize) {
         if self.people[who].session.is_some() || who == INSIDER {
             return;
         }
-        let (config, now) = (self.config(who), self.now());
-        let stored = &self.people[who].stored;
-        let session = match stored.is_empty() {
-            true => Session::seek(config, now),
-            false => Session::resume(config, stored, now),
-        };
-        let session = session.expect("what a session had stored opens again");
+        let stored = self.people[who].stored.clone();
+        let mut session = self
+            .resume(who, &stored)
+            .expect("what a session had stored opens again");
+        self.people[who].seen.start(session.state());
         let is_out = matches!(session.stage(), Stage::Out(_));
+        self.weakness
+            .into_iter()
+            .for_each(|weakness| session.weaken(weakness));
         self.people[who].session = Some(session);
         let outputs = self.drain(who);
-        let says = |o: &Output| matches!(o, Output::Publish { .. } | Output::SendMedia(_) | Output::Subscribe(_));
-        assert!(!is_out || !outputs.iter().any(says), "whoever is out comes back");
+        let says = |o: &Output| {
+            matches!(
+                o,
+                Output::Publish { .. } | Output::SendMedia(_) | Output::Subscribe(_)
+            )
+        };
+        assert!(
+            !is_out || !outputs.iter().any(says),
+            "whoever is out comes back"
+        );
         self.perform(who, outputs);
     }
 
     /// A machine stops without a word: what was not written is lost.
     pub fn kill(&mut self, who: usize) {
+        let digest = self.state(who).map(CircleState::digest);
         let person = &mut self.people[who];
-        person.session = None;
+        if person.session.take().is_some() {
+            let is_written = person.unwritten.is_empty() && !person.stored.is_empty();
+            person.seen.stop(digest.filter(|_| is_written));
+        }
         person.unwritten.clear();
         person.topics.clear();
         person.runs += 1;
@@ -273,11 +313,15 @@ impl World {
         let person = &mut self.people[who];
         match write {
             Write::Records(ticket, records) => {
-                person.stored.extend(records.iter().map(|r| r.envelope().to_vec()));
+                person
+                    .stored
+                    .extend(records.iter().map(|r| r.envelope().to_vec()));
                 self.input(who, Input::Persisted(ticket));
             }
             Write::Delete(author) => person.stored.retain(|bytes| {
-                let deleted = |r: Record| r.author() == author && matches!(r.body(), Body::Pledge(_) | Body::Join(_));
+                let deleted = |r: Record| {
+                    r.author() == author && matches!(r.body(), Body::Pledge(_) | Body::Join(_))
+                };
                 !Record::verify(bytes).is_ok_and(deleted)
             }),
         }
@@ -291,16 +335,37 @@ impl World {
 
     /// Lets time pass: everything arrives, everything is written, every timer is met.
     pub fn run(&mut self, time: Duration) {
+        self.pass(time, Self::settle);
+    }
+
+    /// The same, but nothing that anybody says gets anywhere.
+    pub fn run_apart(&mut self, time: Duration) {
+        self.pass(time, |world| {
+            world
+                .flight
+                .retain(|(_, flight)| matches!(flight, Flight::Worked(_)));
+            world.settle();
+        });
+    }
+
+    fn pass(&mut self, time: Duration, settle: impl Fn(&mut Self)) {
         let end = self.now + time;
         loop {
-            self.settle();
-            let next = self.people.iter().filter_map(|p| p.session.as_ref()?.next_timeout()).min();
+            settle(self);
+            let next = self
+                .people
+                .iter()
+                .filter_map(|p| p.session.as_ref()?.next_timeout())
+                .min();
             let Some(next) = next.filter(|at| *at <= end && !self.is_over()) else {
                 break;
             };
             self.now = self.now.max(next);
             for who in 0..PEOPLE {
-                let due = self.people[who].session.as_ref().and_then(Session::next_timeout);
+                let due = self.people[who]
+                    .session
+                    .as_ref()
+                    .and_then(Session::next_timeout);
                 if due.is_some_and(|at| at <= self.now) {
                     self.timeout(who);
                 }
@@ -327,7 +392,11 @@ impl World {
         };
         session.handle_timeout(now);
         let next = session.next_timeout();
-        assert!(next.is_none_or(|at| at > now.at), "a timer is due again at once: {next:?} at {:?}", now.at);
+        assert!(
+            next.is_none_or(|at| at > now.at),
+            "a timer is due again at once: {next:?} at {:?}",
+            now.at
+        );
         self.after(who);
     }
 
@@ -342,7 +411,13 @@ impl World {
             Flight::Listener(topic) => self.input(who, Input::Listener(*topic)),
             Flight::Worked(Worked::Solved(answer)) => self.input(who, Input::PuzzleSolved(*answer)),
             Flight::Worked(Worked::Checked(join, fits)) => {
-                self.input(who, Input::PuzzleChecked { join: *join, fits: *fits });
+                self.input(
+                    who,
+                    Input::PuzzleChecked {
+                        join: *join,
+                        fits: *fits,
+                    },
+                );
             }
         }
     }
@@ -350,21 +425,12 @@ impl World {
     /// Somebody acts.
     pub fn act(&mut self, who: usize, act: Act) {
         let now = self.now();
-        if let Act::SetRole(key, _) = &act {
-            self.is_insider_trusted |= *key == self.cast.people[INSIDER].public_key();
-        }
-        let back = match &act {
-            Act::Reinstate(member) => Some(*member),
-            _ => None,
-        };
+        self.note_act(who, &act);
         let Some(session) = self.people[who].session.as_mut() else {
             return;
         };
-        let done = session.handle_input(now, Input::Act(act)).is_ok();
-        if let Some(member) = back.filter(|_| done) {
-            for person in &mut self.people {
-                person.removed.remove(&member);
-            }
+        if session.handle_input(now, Input::Act(act.clone())).is_ok() {
+            self.check_act(who, &act);
         }
         self.after(who);
     }
@@ -372,7 +438,13 @@ impl World {
     /// Somebody signs every clause at the door.
     pub fn sign(&mut self, who: usize, name: &str) {
         let accepted = texts::all_clauses().map(|c| c.mark.to_owned()).collect();
-        self.act(who, Act::Sign { name: name.into(), accepted });
+        self.act(
+            who,
+            Act::Sign {
+                name: name.into(),
+                accepted,
+            },
+        );
     }
 
     /// A control message gets to somebody, who says once whether it may travel on.
@@ -382,7 +454,17 @@ impl World {
             return;
         };
         let message = 7;
-        if session.handle_input(now, Input::Control { topic, payload, message }).is_ok() {
+        if session
+            .handle_input(
+                now,
+                Input::Control {
+                    topic,
+                    payload,
+                    message,
+                },
+            )
+            .is_ok()
+        {
             let outputs = self.drain(who);
             let verdict = |o: &&Output| matches!(o, Output::Verdict { message: 7, .. });
             assert_eq!(outputs.iter().filter(verdict).count(), 1);
@@ -398,11 +480,17 @@ impl World {
             return;
         };
         let result = session.handle_input(now, input);
-        assert!(matches!(result, Ok(()) | Err(SessionError::NotNow | SessionError::Record(_))), "{result:?}");
+        assert!(
+            matches!(
+                result,
+                Ok(()) | Err(SessionError::NotNow | SessionError::Record(_))
+            ),
+            "{result:?}"
+        );
         self.after(who);
     }
 
-    fn after(&mut self, who: usize) {
+    pub(crate) fn after(&mut self, who: usize) {
         let outputs = self.drain(who);
         self.perform(who, outputs);
         self.check(who);
@@ -411,8 +499,15 @@ impl World {
     fn drain(&mut self, who: usize) -> Vec<Output> {
         self.fuel = self.fuel.saturating_sub(1);
         let session = self.people[who].session.as_mut();
-        let outputs: Vec<_> = session.into_iter().flat_map(|s| std::iter::from_fn(|| s.poll_output())).collect();
-        assert!(outputs.len() <= MOST_OUTPUTS, "one event leads to {} things", outputs.len());
+        let outputs: Vec<_> = session
+            .into_iter()
+            .flat_map(|s| std::iter::from_fn(|| s.poll_output()))
+            .collect();
+        assert!(
+            outputs.len() <= MOST_OUTPUTS,
+            "one event leads to {} things",
+            outputs.len()
+        );
         outputs
     }
 
@@ -451,15 +546,23 @@ impl World {
                 }
                 Output::Play { member, opus, .. } => self.check_play(who, &member, &opus),
                 Output::Persist { ticket, records } => {
-                    self.note_admissions(&records);
-                    self.people[who].unwritten.push_back(Write::Records(ticket, records));
+                    self.note_records(&records);
+                    self.people[who]
+                        .unwritten
+                        .push_back(Write::Records(ticket, records));
                 }
-                Output::Delete(author) => self.people[who].unwritten.push_back(Write::Delete(author)),
+                Output::Delete(author) => {
+                    self.people[who].unwritten.push_back(Write::Delete(author))
+                }
                 Output::SolvePuzzle(puzzle) => {
                     let answer = puzzle.solve(|| true).unwrap_or_default();
                     self.send(who, Flight::Worked(Worked::Solved(answer)));
                 }
-                Output::CheckPuzzle { join, puzzle, answer } => {
+                Output::CheckPuzzle {
+                    join,
+                    puzzle,
+                    answer,
+                } => {
                     let fits = puzzle.is_answer(answer);
                     self.send(who, Flight::Worked(Worked::Checked(join, fits)));
                 }
@@ -471,134 +574,14 @@ impl World {
 
     fn others(&self, than: usize) -> Vec<usize> {
         let is_cut_off = self.people[than].is_cut_off;
-        (0..PEOPLE).filter(|who| *who != than && !is_cut_off).collect()
+        (0..PEOPLE)
+            .filter(|who| *who != than && !is_cut_off)
+            .collect()
     }
 
     fn send(&mut self, to: usize, flight: Flight) {
         if self.flight.len() < MAX_FLIGHT && self.people[to].session.is_some() {
             self.flight.push_back((to, flight));
         }
-    }
-}
-
-/// The rules.
-impl World {
-    fn note_admissions(&mut self, records: &[Record]) {
-        let insider = self.cast.people[INSIDER].public_key();
-        let honest = records.iter().filter(|r| r.author() != insider);
-        self.admitted.extend(honest.filter_map(|r| match r.body() {
-            Body::Admission(admission) => Some(admission.subject),
-            _ => None,
-        }));
-    }
-
-    fn note_removal(&mut self, who: usize, member: PublicKey) {
-        let removed = self.state(who).and_then(|s| s.removal_of(&member));
-        let for_good = removed.is_some_and(|r| match r.notice.body() {
-            Body::Removal(removal) => removal.until.is_none() && r.notice.author() == self.cast.group.public_key(),
-            _ => false,
-        });
-        if for_good {
-            self.people[who].removed.insert(member);
-        }
-    }
-
-    fn check(&self, who: usize) {
-        let Some(session) = self.people[who].session.as_ref() else {
-            return;
-        };
-        let view = session.view(self.now());
-        assert!(view.queue.len() <= view.members.len());
-        let Some(state) = session.state() else {
-            return;
-        };
-        assert!(state.pending() <= MOST_PENDING, "{} records are kept that nothing rests on", state.pending());
-        for member in &self.people[who].removed {
-            assert!(state.is_removed(member) && !state.is_admitted(member), "a removal is lost");
-        }
-        for (key, member) in state.members() {
-            assert_eq!((member.join.author(), member.pledge.author()), (*key, *key));
-            assert!(self.admitted.contains(key) || self.is_insider_trusted, "nobody let {key:?} in");
-        }
-        let insider = self.cast.people[INSIDER].public_key();
-        for (one, _) in state.forks() {
-            let fault = self.cast.people.iter().map(|p| p.public_key()).chain([self.cast.group.public_key()]);
-            let honest = fault.filter(|key| *key != insider && *key != self.cast.stranger().public_key());
-            assert!(!honest.into_iter().any(|key| key == one.author()), "an honest key contradicts itself");
-        }
-    }
-
-    fn check_play(&self, who: usize, member: &PublicKey, opus: &[u8; OPUS_BYTES]) {
-        let state = self.state(who).expect("whoever hears is in a circle");
-        assert!(state.is_admitted(member) && !state.is_removed(member), "somebody is heard who is out");
-        let said = self.cast.people.iter().position(|p| p.public_key() == *member);
-        assert_eq!(said.map(|who| who as u8), Some(opus[0]), "somebody is heard as somebody else");
-    }
-
-    /// Nobody who is out can open what is sent now.
-    fn check_voice_key(&self, who: usize) {
-        let Some(session) = self.people[who].session.as_ref() else {
-            return;
-        };
-        let outside = |key: &&PublicKey| !session.state().is_some_and(|s| s.is_admitted(key));
-        assert_eq!(session.voice_audience().find(outside), None, "somebody holds the voice key who is out");
-    }
-}
-
-fn route(setting: Setting) -> RouteKind {
-    [RouteKind::Relay, RouteKind::Direct][usize::from(setting / 6 % 2)]
-}
-
-fn warm_up(setting: Setting) -> Warm {
-    let mut world = World::empty(setting, CircleId::UNBORN);
-    let admission = [AdmissionMode::Approval, AdmissionMode::Invite, AdmissionMode::Open];
-    let founding = Founding {
-        topic: "loss".into(),
-        title: "Evening circle".into(),
-        language: "en".into(),
-        admission: admission[usize::from(setting % 3)],
-        max_members: if setting < 12 { 4 } else { 6 },
-        turn_seconds: 60,
-        floor: [FloorMode::Active, FloorMode::Passive][usize::from(setting / 3 % 2)],
-        puzzle: PuzzleCost { memory_kib: 8, zero_bits: 1 },
-        schedule: None,
-        listener_welcome: setting.is_multiple_of(5),
-        route: world.route,
-        recovery_key: world.cast.recovery.public_key(),
-        name: "Leader".into(),
-        nonce: Nonce::from_bytes([1; 16]),
-    };
-    let leader = world.cast.people[LEADER].public_key();
-    let charter = founding.charter(&world.cast.group, leader, world.now()).unwrap();
-    world.circle = charter.founds().unwrap();
-    let (config, now) = (world.config(LEADER), world.now());
-    world.people[LEADER].session = Some(Session::found(config, &charter, founding.name, now).unwrap());
-    world.after(LEADER);
-    world.act(LEADER, Act::AutoAdmit(true));
-    for who in (0..PEOPLE).filter(|who| *who != LEADER) {
-        let now = world.now();
-        let leader = world.people[LEADER].session.as_mut().unwrap();
-        world.people[who].token = leader.sponsor(now, 60).ok();
-        if who == NEWCOMER {
-            continue;
-        }
-        let config = world.config(who);
-        world.people[who].session = Some(Session::seek(config, now).unwrap());
-        world.after(who);
-        world.run(Duration::from_secs(2));
-        world.sign(who, "Somebody");
-        world.run(Duration::from_secs(4));
-        world.fuel = FUEL;
-        let inside = world.people[who].session.as_ref().map(Session::stage) == Some(&Stage::Inside);
-        assert!(inside, "{who} does not get in with setting {setting}");
-    }
-    let _ = world.inside();
-    let people = world.people.into_iter().map(|p| (p.stored, p.token));
-    Warm {
-        circle: world.circle,
-        now: world.now,
-        people: people.collect(),
-        circle_key: world.circle_key,
-        admitted: world.admitted,
     }
 }

@@ -144,7 +144,7 @@ impl Session {
             circle: self.circle,
             seq: seq + 1,
             prev: Some(id),
-            lamport: self.next_lamport(),
+            lamport: state.next_in_chain(),
             created: now.minute,
             valid_minutes: LASTING_MINUTES,
             body: succession.into(),
@@ -437,11 +437,13 @@ impl Session {
         body: Body,
     ) -> Result<Record, SessionError> {
         let own = self.authority().ok_or(SessionError::NotLeader)?;
+        let chained = self.state.as_ref().filter(|_| prev.is_some());
+        let lamport = chained.map_or(self.next_lamport(), CircleState::next_in_chain);
         let draft = Draft {
             circle: self.circle,
             seq,
             prev,
-            lamport: self.next_lamport(),
+            lamport,
             created: now.minute,
             valid_minutes,
             body,

@@ -82,6 +82,9 @@ impl CircleState {
             .into_iter()
             .filter(|r| r.body().kind() != Kind::Charter)
             .partition(|r| r.body().kind().is_chained());
+        // What was near when it came is near now, whatever order the store has it in.
+        let latest = beside.iter().map(|r| r.payload().lamport).max();
+        state.clock = latest.unwrap_or(0);
         for entry in &entries {
             state.name_join(entry);
         }

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::CircleState;
-use crate::circle::chains::{Powers, Rank};
+use crate::circle::chains::{MAX_LAMPORT_STEP, Powers, Rank};
 use crate::circle::floor::Turn;
 use crate::circle::knocks::Applicant;
 use crate::circle::policy;
@@ -153,6 +153,12 @@ impl CircleState {
     /// Highest Lamport time seen; a new record takes the next.
     pub fn lamport(&self) -> u64 {
         self.clock.max(self.roster.lamport)
+    }
+    /// Lamport time of the next chain entry: never so far beyond the others that it would be left out, wherever
+    /// some member's clock is.
+    pub fn next_in_chain(&self) -> u64 {
+        let near = self.roster.lamport.saturating_add(MAX_LAMPORT_STEP);
+        near.min(self.lamport().saturating_add(1))
     }
     /// Whether the circle key must be renewed: somebody who is in does not have it, somebody who is out does,
     /// or whoever made it does not lead any more, so that nobody who was away would take it from the door.
