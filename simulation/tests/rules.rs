@@ -281,7 +281,7 @@ fn whoever_was_away_learns_from_the_mailbox_what_they_missed_with_nobody_there()
 fn a_member_whose_clock_runs_far_ahead_does_not_leave_the_leader_behind() {
     let mut world = circle(63, 3);
     for _ in 0..3 {
-        world.misbehave(Adversary::Forge, 1);
+        world.run_ahead(1);
         world.run_for(seconds(1));
     }
     remove(&mut world, 0, 1);
