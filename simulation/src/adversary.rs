@@ -9,7 +9,8 @@ use undertone_protocol::circle::Role;
 use undertone_protocol::id::{CircleId, Nonce, PublicKey, RecordId};
 use undertone_protocol::identity::{Draft, GroupKey, Pseudonym, RootSeed, Secret};
 use undertone_protocol::record::{
-    Body, Close, Delegation, Door, Epoch, Freeze, Gratitude, Join, Pledge, Record, Removal, Thanks,
+    Body, Close, Delegation, Door, Epoch, Freeze, Gratitude, Join, MAX_INTEGER, Pledge, Record,
+    Removal, Thanks, TurnRequest,
 };
 use undertone_protocol::session::{Act, Input, Output};
 use undertone_protocol::texts;
@@ -71,8 +72,9 @@ impl Adversary {
     }
 }
 
-/// As far as a record may be ahead of all others, less what others say meanwhile.
-const FAR_AHEAD: u64 = (1 << 20) - 64;
+/// How far ahead of all others somebody dates their words, as powers of two: from what anybody could have come
+/// to, to what leaves no number after it.
+const FAR_AHEAD: std::ops::Range<u64> = 8..53;
 
 fn draft(world: &World, seq: u64, prev: Option<RecordId>, body: Body) -> Draft {
     let lamport = world
@@ -182,6 +184,7 @@ impl World {
             .filter_map(|body| me.sign(draft(self, 1, founding, body)).ok())
             .collect();
         self.send_records(member, &records);
+        self.run_ahead(member);
     }
 
     fn replay(&mut self) {
@@ -352,10 +355,20 @@ impl World {
 
     /// A member says a word that any may say, at a time far ahead of everybody's.
     pub fn run_ahead(&mut self, member: NodeIndex) {
+        let power = FAR_AHEAD.start + self.rng.next_u64() % (FAR_AHEAD.end - FAR_AHEAD.start);
         let subject = self.somebody_else(member);
         let gratitude = Gratitude::IHearYou;
-        let mut ahead = draft(self, 1, None, Thanks { subject, gratitude }.into());
-        ahead.lamport += FAR_AHEAD;
+        self.say_ahead(member, 1 << power, Thanks { subject, gratitude }.into());
+    }
+
+    /// A member raises a hand before everybody else's, at a time that nobody can answer later than.
+    pub fn raise_hand_ahead(&mut self, member: NodeIndex) {
+        self.say_ahead(member, MAX_INTEGER, TurnRequest { since: 0 }.into());
+    }
+
+    fn say_ahead(&mut self, member: NodeIndex, by: u64, body: Body) {
+        let mut ahead = draft(self, 1, None, body);
+        ahead.lamport = (ahead.lamport + by).min(MAX_INTEGER);
         if let Some(record) = self.pseudonym(member).and_then(|me| me.sign(ahead).ok()) {
             self.send_records(member, &[record]);
         }

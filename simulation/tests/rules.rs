@@ -297,6 +297,54 @@ fn a_member_whose_clock_runs_far_ahead_does_not_leave_the_leader_behind() {
 }
 
 #[test]
+fn a_hand_raised_far_ahead_is_answered_like_any_other() {
+    let mut world = circle(64, 3);
+    world.raise_hand_ahead(1);
+    world.act(2, Act::RaiseHand).unwrap();
+    world.run_for(seconds(1));
+    let (far, near) = (world.node(1).key(), world.node(2).key());
+    let queue = |world: &World, node| {
+        let state = world.node(node).session().unwrap().state().unwrap();
+        state.queue().collect::<Vec<_>>()
+    };
+    for node in [0, 2, 3] {
+        assert_eq!(queue(&world, node), [far, near]);
+    }
+    world.act(0, Act::GiveTurn(far)).unwrap();
+    world.run_for(seconds(1));
+    world.act(0, Act::EndTurn).unwrap();
+    world.run_for(seconds(1));
+    for node in [0, 2, 3] {
+        assert_eq!(queue(&world, node), [near], "their hand is down");
+    }
+    world.act(0, Act::GiveTurn(near)).unwrap();
+    world.run_for(seconds(1));
+    assert!(hears(&mut world, 3, 2));
+    world.act(2, Act::Pass).unwrap();
+    assert!(!hears(&mut world, 3, 2));
+}
+
+#[test]
+fn whoever_starts_again_after_a_flood_of_far_dated_words_leads_at_once() {
+    let mut world = circle(65, 3);
+    world.act(0, Act::GiveTurn(world.node(2).key())).unwrap();
+    for _ in 0..300 {
+        world.run_ahead(1);
+        world.run_for(Duration::from_millis(100));
+    }
+    world.act(0, Act::EndTurn).unwrap();
+    world.act(0, Act::GiveTurn(world.node(2).key())).unwrap();
+    world.run_for(seconds(1));
+    world.act(2, Act::Pass).unwrap();
+    world.kill(0);
+    world.run_for(seconds(2));
+    world.restart(0).unwrap();
+    world.run_for(seconds(8));
+    world.act(0, Act::GiveTurn(world.node(2).key())).unwrap();
+    assert!(hears(&mut world, 3, 2));
+}
+
+#[test]
 fn two_co_leaders_who_remove_each_other_are_both_removed() {
     let mut world = circle(7, 4);
     co_leader(&mut world, 1);

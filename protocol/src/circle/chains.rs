@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::clock::MAX_LAMPORT_STEP;
 use crate::id::{PublicKey, RecordId};
 use crate::record::{Body, Charter, Cut, Head, Record, Removal, Role};
 use crate::weakness::{Weak, Weakness};
@@ -21,9 +22,6 @@ pub const MAX_CHAIN: usize = 1 << 16;
 /// Most different entries kept for one place of a chain: removals first, then by id, so that everybody keeps
 /// the same ones.
 const MAX_BRANCHES: usize = 16;
-/// How far ahead of all before it an entry's Lamport time may be: more than a circle ever makes, too little
-/// to exhaust the numbers.
-pub const MAX_LAMPORT_STEP: u64 = 1 << 20;
 
 /// What a key with authority is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -23,27 +23,31 @@ pub struct Turn {
     pub seconds: u16,
 }
 
+/// A request or grant, and when it was: its Lamport time, or the clock here if that could not follow. Whatever
+/// is answered here afterwards is later.
+#[derive(Debug, Clone)]
+struct Said {
+    record: Record,
+    at: u64,
+}
+
 /// Turn and queue.
 #[derive(Debug, Clone, Default)]
 pub struct Floor {
     /// The latest request of each person.
-    requests: BTreeMap<PublicKey, Record>,
+    requests: BTreeMap<PublicKey, Said>,
     /// Requests up to here are answered or taken back.
     answered: BTreeMap<PublicKey, u64>,
     /// Turns granted up to here were given back, or ended by whoever leads.
     released: BTreeMap<PublicKey, u64>,
     /// The latest grant of each authority.
-    grants: BTreeMap<PublicKey, Record>,
+    grants: BTreeMap<PublicKey, Said>,
     /// The latest extension of each authority: which turn, how long in all.
-    extensions: BTreeMap<PublicKey, Record>,
+    extensions: BTreeMap<PublicKey, Said>,
     /// Turns whose time was over here.
     expired: Vec<RecordId>,
     /// The request whose author has the turn without a grant.
     passed_on: Option<RecordId>,
-}
-
-fn order(record: &Record) -> (u64, RecordId) {
-    (record.payload().lamport, record.id())
 }
 
 /// A request's place in the queue.
@@ -61,7 +65,8 @@ impl Floor {
         let mut raised: Vec<_> = self
             .requests
             .values()
-            .filter(|r| self.is_open(r) && self.passed_on != Some(r.id()))
+            .filter(|s| self.is_open(s) && self.passed_on != Some(s.record.id()))
+            .map(|s| &s.record)
             .collect();
         raised.sort_by_key(|r| place(r));
         raised.into_iter().map(Record::author)
@@ -76,11 +81,11 @@ impl Floor {
         let granted = self
             .grants
             .values()
-            .filter(|r| leads(&r.author()))
-            .max_by_key(|r| order(r))
-            .filter(|r| self.is_running(r));
+            .filter(|s| leads(&s.record.author()))
+            .max_by_key(|s| (s.at, s.record.id()))
+            .filter(|s| self.is_running(s));
         let passed_on = || self.passed_on.and_then(|id| self.request(&id));
-        let record = granted.or_else(passed_on)?;
+        let record = &granted.or_else(passed_on)?.record;
         let (holder, seconds) = match record.body() {
             Body::TurnGrant(grant) => (grant.holder, grant.seconds),
             _ => (record.author(), turn_seconds),
@@ -88,8 +93,8 @@ impl Floor {
         let extended = self
             .extensions
             .values()
-            .filter(|r| leads(&r.author()))
-            .filter_map(|r| match r.body() {
+            .filter(|s| leads(&s.record.author()))
+            .filter_map(|s| match s.record.body() {
                 Body::TurnExtend(e) if e.turn == record.id() => Some(e.seconds),
                 _ => None,
             });
@@ -102,45 +107,50 @@ impl Floor {
 
     /// The open request of somebody, unless the turn passed on to them and that counts.
     pub(super) fn request_of(&self, member: &PublicKey, granted: bool) -> Option<&Record> {
-        let request = self.requests.get(member)?;
-        let holds = self.passed_on == Some(request.id()) && !granted;
-        (self.is_open(request) && !holds).then_some(request)
+        let said = self.requests.get(member)?;
+        let holds = self.passed_on == Some(said.record.id()) && !granted;
+        (self.is_open(said) && !holds).then_some(&said.record)
     }
 
     /// What somebody who comes in now needs to know: open requests, and the grant in force.
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
-        let grants = self.grants.values().filter(|r| self.is_running(r));
-        let open = self.requests.values().filter(|r| self.is_open(r));
-        grants.chain(self.extensions.values()).chain(open)
+        let grants = self.grants.values().filter(|s| self.is_running(s));
+        let open = self.requests.values().filter(|s| self.is_open(s));
+        let said = grants.chain(self.extensions.values()).chain(open);
+        said.map(|s| &s.record)
     }
 
-    /// Takes a turn request, grant, release or extension in. Whether it changed anything.
-    pub(super) fn take(&mut self, record: &Record) -> bool {
+    /// Takes a turn request, grant, release or extension in, at this time on the clock here. Whether it changed
+    /// anything.
+    pub(super) fn take(&mut self, record: &Record, clock: u64) -> bool {
         let author = record.author();
-        let lamport = record.payload().lamport;
+        let at = record.payload().lamport.min(clock);
+        let said = Said {
+            record: record.clone(),
+            at,
+        };
         match record.body() {
             Body::TurnRequest(_) => {
-                let was_open = self.requests.get(&author).is_some_and(|r| self.is_open(r));
-                latest(&mut self.requests, author, record) && !was_open && self.is_open(record)
+                let was_open = self.requests.get(&author).is_some_and(|s| self.is_open(s));
+                let is_open = self.is_open(&said);
+                latest(&mut self.requests, said) && !was_open && is_open
             }
             Body::TurnGrant(grant) => {
-                let holder = grant.holder;
-                raise(&mut self.answered, holder, lamport);
-                latest(&mut self.grants, author, record)
+                raise(&mut self.answered, grant.holder, at);
+                latest(&mut self.grants, said)
             }
             Body::TurnRelease(release) => {
-                let holder = release.holder;
-                let answered = raise(&mut self.answered, holder, lamport);
-                raise(&mut self.released, holder, lamport) || answered
+                let answered = raise(&mut self.answered, release.holder, at);
+                raise(&mut self.released, release.holder, at) || answered
             }
-            Body::TurnExtend(_) => latest(&mut self.extensions, author, record),
+            Body::TurnExtend(_) => latest(&mut self.extensions, said),
             _ => false,
         }
     }
 
     /// Without a grant, passes the turn to the first in the queue of those who are here.
     pub(super) fn pass_on(&mut self, is_here: impl Fn(&PublicKey) -> bool) -> bool {
-        let holds = |r: &Record| self.is_open(r) && is_here(&r.author());
+        let holds = |s: &Said| self.is_open(s) && is_here(&s.record.author());
         let current = self.passed_on.and_then(|id| self.request(&id));
         if current.is_some_and(holds) {
             return false;
@@ -149,9 +159,9 @@ impl Floor {
         let first = self
             .requests
             .values()
-            .filter(|r| holds(r))
-            .min_by_key(|r| place(r))
-            .map(Record::id);
+            .filter(|s| holds(s))
+            .min_by_key(|s| place(&s.record))
+            .map(|s| s.record.id());
         self.passed_on = first;
         had || first.is_some()
     }
@@ -159,13 +169,13 @@ impl Floor {
     /// From now on turns are granted; whoever has the turn keeps it until it ends.
     pub(super) fn stop_passing_on(&mut self) -> bool {
         let current = self.passed_on.and_then(|id| self.request(&id));
-        let ended = !current.is_some_and(|r| self.is_open(r));
+        let ended = !current.is_some_and(|s| self.is_open(s));
         ended && self.passed_on.take().is_some()
     }
 
     /// Somebody who has been here longer says which request has the turn.
     pub(super) fn adopt(&mut self, turn: &RecordId) -> bool {
-        let known = self.request(turn).is_some_and(|r| self.is_open(r));
+        let known = self.request(turn).is_some_and(|s| self.is_open(s));
         let change = known && self.passed_on != Some(*turn);
         if change {
             self.passed_on = Some(*turn);
@@ -190,37 +200,38 @@ impl Floor {
         }
     }
 
-    fn request(&self, id: &RecordId) -> Option<&Record> {
-        self.requests.values().find(|r| r.id() == *id)
+    fn request(&self, id: &RecordId) -> Option<&Said> {
+        self.requests.values().find(|s| s.record.id() == *id)
     }
 
-    fn is_open(&self, request: &Record) -> bool {
-        let answered = self.answered.get(&request.author());
-        answered.is_none_or(|a| request.payload().lamport > *a)
-            && !self.expired.contains(&request.id())
+    fn is_open(&self, request: &Said) -> bool {
+        let answered = self.answered.get(&request.record.author());
+        answered.is_none_or(|a| request.at > *a) && !self.expired.contains(&request.record.id())
     }
 
-    fn is_running(&self, grant: &Record) -> bool {
-        let Body::TurnGrant(body) = grant.body() else {
+    fn is_running(&self, grant: &Said) -> bool {
+        let Body::TurnGrant(body) = grant.record.body() else {
             return false;
         };
         let released = self.released.get(&body.holder);
-        released.is_none_or(|r| grant.payload().lamport > *r) && !self.expired.contains(&grant.id())
+        released.is_none_or(|r| grant.at > *r) && !self.expired.contains(&grant.record.id())
     }
 }
 
-/// Keeps the later of two records of one author.
-fn latest(kept: &mut BTreeMap<PublicKey, Record>, author: PublicKey, record: &Record) -> bool {
-    let newer = kept.get(&author).is_none_or(|k| order(k) < order(record));
+/// Keeps the later of two of one author.
+fn latest(kept: &mut BTreeMap<PublicKey, Said>, said: Said) -> bool {
+    let author = said.record.author();
+    let number = |said: &Said| (said.record.payload().seq, said.record.id());
+    let newer = kept.get(&author).is_none_or(|k| number(k) < number(&said));
     if newer {
-        kept.insert(author, record.clone());
+        kept.insert(author, said);
     }
     newer
 }
 
-fn raise(marks: &mut BTreeMap<PublicKey, u64>, key: PublicKey, lamport: u64) -> bool {
+fn raise(marks: &mut BTreeMap<PublicKey, u64>, key: PublicKey, at: u64) -> bool {
     let mark = marks.entry(key).or_default();
-    let higher = *mark < lamport;
-    *mark = lamport.max(*mark);
+    let higher = *mark < at;
+    *mark = at.max(*mark);
     higher
 }

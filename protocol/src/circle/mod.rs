@@ -3,6 +3,7 @@
 
 mod chains;
 mod change;
+mod clock;
 pub mod floor;
 mod knocks;
 pub mod policy;

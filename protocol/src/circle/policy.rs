@@ -9,10 +9,6 @@ use super::chains::{Powers, Rank};
 /// Refusals after which somebody may not knock again in this session.
 pub const REFUSALS_UNTIL_FINAL: u8 = 2;
 
-/// How far ahead of all others a request's Lamport time may be: more than a circle ever makes, too little
-/// to exhaust the numbers.
-pub use super::chains::MAX_LAMPORT_STEP;
-
 /// Whose signature a kind of record needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signer {
@@ -102,7 +98,7 @@ pub enum Refused {
     /// The two records do not contradict each other.
     #[error("it shows no contradiction")]
     NoProof,
-    /// Its number is far ahead of everybody else's, or there is no room for it.
+    /// There is no room for it where its number puts it.
     #[error("its number is out of order")]
     OutOfOrder,
     /// Its time is over, or has not come.
@@ -224,10 +220,6 @@ pub fn check(state: &CircleState, record: &Record) -> Result<(), Refused> {
     // What an earlier admission rests on may come after word of the end.
     if state.is_closed() && signer(record.body().kind()) != Signer::Anybody {
         return Err(Refused::Closed);
-    }
-    let lamport = record.payload().lamport;
-    if lamport > state.lamport().saturating_add(MAX_LAMPORT_STEP) {
-        return Err(Refused::OutOfOrder);
     }
     match record.body() {
         Body::Announcement(_) if author != state.powers().leading_key() => {

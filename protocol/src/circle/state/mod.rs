@@ -10,8 +10,9 @@ use crate::record::{Body, Charter, Kind, Record};
 
 use crate::weakness::Weakness;
 
-use super::chains::{Chains, Inserted, MAX_LAMPORT_STEP, Powers};
+use super::chains::{Chains, Inserted, Powers};
 use super::change::{Applied, Change};
+use super::clock::Clock;
 use super::floor::Floor;
 use super::knocks::{self, Knock, Knocks};
 use super::policy::{self, Refused};
@@ -40,8 +41,7 @@ pub struct CircleState {
     /// Thanks of each author are told up to this number: a copy is not told twice.
     thanked: BTreeMap<PublicKey, u64>,
     floor: Floor,
-    /// Highest Lamport time seen in any record.
-    clock: u64,
+    clock: Clock,
     /// Lasting records that are new here, in the order in which they may be stored.
     unsaved: Vec<Record>,
 }
@@ -67,7 +67,7 @@ impl CircleState {
             ceased: BTreeSet::new(),
             thanked: BTreeMap::new(),
             floor: Floor::default(),
-            clock: 0,
+            clock: Clock::default(),
             unsaved: Vec::new(),
         })
     }
@@ -82,9 +82,6 @@ impl CircleState {
             .into_iter()
             .filter(|r| r.body().kind() != Kind::Charter)
             .partition(|r| r.body().kind().is_chained());
-        // What was near when it came is near now, whatever order the store has it in.
-        let latest = beside.iter().map(|r| r.payload().lamport).max();
-        state.clock = latest.unwrap_or(0);
         for entry in &entries {
             state.name_join(entry);
         }
@@ -106,12 +103,12 @@ impl CircleState {
         Some(state)
     }
 
-    /// Takes note of a member's clock, unless it is far ahead of all others.
+    /// Takes note of somebody's clock.
     pub fn observe(&mut self, record: &Record) {
-        let lamport = record.payload().lamport;
-        if lamport <= self.lamport().saturating_add(MAX_LAMPORT_STEP) {
-            self.clock = self.clock.max(lamport);
-        }
+        let author = record.author();
+        let leads = self.leads(&author);
+        self.clock
+            .hear(author, record.payload().lamport, leads, self.roster.lamport);
     }
     /// Lasting records that are new since this was last asked.
     pub fn take_unsaved(&mut self) -> Vec<Record> {
@@ -149,7 +146,7 @@ impl CircleState {
             Body::TurnRequest(_)
             | Body::TurnGrant(_)
             | Body::TurnRelease(_)
-            | Body::TurnExtend(_) => match self.floor.take(record) {
+            | Body::TurnExtend(_) => match self.floor.take(record, self.clock.now()) {
                 true => vec![Change::Floor],
                 false => Vec::new(),
             },
@@ -344,7 +341,7 @@ impl CircleState {
     fn tidy(&mut self, changes: &[Change]) {
         for change in changes {
             if let Change::Removed(key) | Change::Left(key) = change {
-                self.floor.forget(key, self.clock);
+                self.floor.forget(key, self.clock.now());
                 self.knocks.applicants.remove(key);
             }
         }

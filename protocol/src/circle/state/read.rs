@@ -3,7 +3,8 @@
 use sha2::{Digest, Sha256};
 
 use super::CircleState;
-use crate::circle::chains::{MAX_LAMPORT_STEP, Powers, Rank};
+use crate::circle::chains::{Powers, Rank};
+use crate::circle::clock::MAX_LAMPORT_STEP;
 use crate::circle::floor::Turn;
 use crate::circle::knocks::Applicant;
 use crate::circle::policy;
@@ -152,7 +153,7 @@ impl CircleState {
     }
     /// Highest Lamport time seen; a new record takes the next.
     pub fn lamport(&self) -> u64 {
-        self.clock.max(self.roster.lamport)
+        self.clock.now().max(self.roster.lamport)
     }
     /// Lamport time of the next chain entry: never so far beyond the others that it would be left out, wherever
     /// some member's clock is.
