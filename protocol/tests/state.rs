@@ -439,7 +439,7 @@ fn an_entry_far_ahead_does_not_depend_on_what_came_first() {
     let far = entry(
         1,
         history.founding.id(),
-        (1 << 20) + 1,
+        (2 << 20) + 1,
         Freeze { on: true }.into(),
     );
     let near = entry(2, far.id(), 1, Door { open: false }.into());

@@ -9,8 +9,8 @@ use undertone_protocol::circle::Role;
 use undertone_protocol::id::{CircleId, Nonce, PublicKey, RecordId};
 use undertone_protocol::identity::{Draft, GroupKey, Pseudonym, RootSeed, Secret};
 use undertone_protocol::record::{
-    Body, Close, Delegation, Door, Epoch, Freeze, Gratitude, Join, MAX_INTEGER, Pledge, Record,
-    Removal, Thanks, TurnRequest,
+    Body, Close, Delegation, Door, Epoch, FloorMode, Freeze, Gratitude, Join, MAX_INTEGER, Pledge,
+    Record, Removal, Thanks, TurnRequest,
 };
 use undertone_protocol::session::{Act, Input, Output};
 use undertone_protocol::texts;
@@ -332,9 +332,15 @@ impl World {
             None => {
                 let _ = self.act(0, Act::SetRole(key, Role::CoLeader));
             }
-            Some(_) if !self.deposed.contains(&member) => {
+            Some(_) if !self.deposed.contains_key(&member) => {
+                // Something stands between, which the dates can be before.
+                let state = self.node(0).session().and_then(|s| s.state());
+                let (mode, led) = state.map_or((FloorMode::Active, 0), |s| {
+                    (s.floor_mode(), s.next_in_chain(&key))
+                });
+                let _ = self.act(0, Act::SetFloorMode(mode));
                 if self.act(0, Act::SetRole(key, Role::Participant)).is_ok() {
-                    self.deposed.insert(member);
+                    self.deposed.insert(member, led);
                 }
             }
             Some(power) => {
@@ -344,7 +350,7 @@ impl World {
                     return;
                 };
                 let mut late = draft(self, seq + 1, Some(id), removal(subject).into());
-                late.lamport = late.lamport.saturating_sub(20);
+                late.lamport = self.deposed.get(&member).copied().unwrap_or(0);
                 late.created = late.created.saturating_sub(30);
                 if let Ok(record) = me.sign(late) {
                     self.send_records(member, &[record]);

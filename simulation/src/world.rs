@@ -123,8 +123,8 @@ pub struct World {
     pub withheld: Option<(NodeIndex, BTreeSet<NodeIndex>)>,
     /// What a relay's mailbox holds of each topic, if it has one: whoever subscribes is sent it.
     pub mailbox: Option<BTreeMap<Topic, Vec<Vec<u8>>>>,
-    /// Co-leaders whose authority was taken back.
-    pub(crate) deposed: BTreeSet<NodeIndex>,
+    /// Co-leaders whose authority was taken back, and the time in the chains just before.
+    pub(crate) deposed: BTreeMap<NodeIndex, u64>,
     /// Sealed messages as they went over the wire, for somebody who copies them.
     pub(crate) wire: VecDeque<(Topic, Vec<u8>)>,
     /// Control messages published, and their bytes.
@@ -218,7 +218,7 @@ impl World {
             judge: Judge::default(),
             withheld: None,
             mailbox: None,
-            deposed: BTreeSet::new(),
+            deposed: BTreeMap::new(),
             wire: VecDeque::new(),
             traffic: Traffic::default(),
         };

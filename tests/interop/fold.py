@@ -138,11 +138,11 @@ class Circle:
                 and (end is None or removal.seq <= end[0] or (removal.body[0] in powers and powers[removal.body[0]].rank == BESIDE))
             ]
             stands += [(entry.lamport, power.rank, entry.author, entry.seq, entry.id, entry) for entry in path + more]
-        kept, last = [], 0
-        for entry in (each[-1] for each in sorted(stands, key=lambda each: each[:5])):
-            if entry.lamport - last <= STEP:
+        kept, led = [], 0
+        for lamport, rank, *_, entry in sorted(stands, key=lambda each: each[:5]):
+            if lamport <= led + (2 if rank == LEADING else 1) * STEP:
                 kept.append(entry)
-                last = entry.lamport
+                led = lamport if rank == LEADING else led
         return kept
 
     # 14.6 to 14.8

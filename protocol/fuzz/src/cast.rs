@@ -179,7 +179,10 @@ impl Cast {
         };
         let lamport = match odd >> 3 & 7 {
             7 => state.lamport().saturating_sub(u.arbitrary::<u8>()?.into()),
-            6 => state.lamport() + (1 << 20) + u64::from(u.arbitrary::<u8>()? & 1),
+            6 => {
+                let odd = u.arbitrary::<u8>()?;
+                state.lamport() + (u64::from(1 + (odd >> 1 & 1)) << 20) + u64::from(odd & 1)
+            }
             5 => u.arbitrary()?,
             _ => state.lamport() + 1,
         };
@@ -383,9 +386,18 @@ impl Cast {
             3 => TurnGrant {
                 holder: subject,
                 seconds: u.arbitrary()?,
+                hand: state.hand_of(&subject),
             }
             .into(),
-            4 => TurnRelease { holder: subject }.into(),
+            4 => {
+                let turn = state.turn().map(|t| t.id);
+                let other = self.pick_record(u, state)?;
+                TurnRelease {
+                    holder: subject,
+                    turn: state.hand_of(&subject).or(turn).unwrap_or(other),
+                }
+                .into()
+            }
             5 => {
                 let turn = state.turn().map(|t| t.id);
                 let other = self.pick_record(u, state)?;

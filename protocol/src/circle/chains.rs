@@ -12,7 +12,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::clock::MAX_LAMPORT_STEP;
 use crate::id::{PublicKey, RecordId};
 use crate::record::{Body, Charter, Cut, Head, Record, Removal, Role};
 use crate::weakness::{Weak, Weakness};
@@ -22,6 +21,10 @@ pub const MAX_CHAIN: usize = 1 << 16;
 /// Most different entries kept for one place of a chain: removals first, then by id, so that everybody keeps
 /// the same ones.
 const MAX_BRANCHES: usize = 16;
+
+/// How far beyond what leading keys have come to an entry may be dated, and how far a record outside the chains
+/// moves the clocks of others: more than a circle ever makes, too little to use the numbers up.
+pub const MAX_LAMPORT_STEP: u64 = 1 << 20;
 
 /// What a key with authority is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,8 +73,10 @@ pub struct Powers {
     by_key: BTreeMap<PublicKey, Power>,
     /// Leading keys with their pseudonyms, the present one last.
     leaders: Vec<(PublicKey, PublicKey)>,
-    /// Some entry claims a time far beyond all others, and stands once others come near.
+    /// Some entry claims a time far beyond what leading keys have come to, and stands once they do.
     has_far: bool,
+    /// Highest Lamport time of what stands of the leading keys.
+    led: u64,
 }
 
 impl Powers {
@@ -102,9 +107,22 @@ impl Powers {
     pub(super) fn ever_led(&self, pseudonym: &PublicKey) -> bool {
         self.leaders.iter().any(|(_, p)| p == pseudonym)
     }
+    /// The highest Lamport time at which the next entry may stand: a step beyond what leading keys have come to;
+    /// theirs two, so that one after any co-leader's does.
+    pub(super) fn furthest(&self, rank: Rank) -> u64 {
+        let steps = match rank {
+            Rank::Leader => 2,
+            Rank::CoLeader => 1,
+        };
+        self.led.saturating_add(steps * MAX_LAMPORT_STEP)
+    }
+
     fn extend(&mut self, record: &Record) {
         if let Some(power) = self.by_key.get_mut(&record.author()) {
             power.head = (record.payload().seq, record.id());
+            if power.rank == Rank::Leader {
+                self.led = self.led.max(record.payload().lamport);
+            }
         }
     }
 }
@@ -176,7 +194,7 @@ impl Chains {
                 && p.prev == Some(power.head.1)
                 && alone
                 && p.lamport > lamport
-                && p.lamport - lamport <= MAX_LAMPORT_STEP
+                && p.lamport <= powers.furthest(power.rank)
         });
         if next {
             powers.extend(record);
@@ -365,7 +383,7 @@ impl Chains {
             }
         }
         let all = standing.len();
-        let standing = in_order(standing);
+        let standing = in_order(standing, &mut powers);
         powers.has_far = standing.len() < all;
         (powers, standing)
     }
@@ -385,6 +403,7 @@ impl Chains {
             by_key: BTreeMap::from([(charter.group_key, power(own))]),
             leaders: vec![(charter.group_key, charter.leader)],
             has_far: false,
+            led: 0,
         };
         for entry in self.path(&charter.recovery_key, own, None) {
             let Body::Succession(succession) = entry.body() else {
@@ -475,23 +494,21 @@ fn earlier(one: Option<Cut>, other: Option<Cut>) -> Option<Cut> {
         .min_by_key(|cut| (cut.seq, cut.id))
 }
 
-/// By Lamport time, rank, author and position; without what claims a time far beyond all others.
-fn in_order(mut standing: Vec<(Rank, &Record)>) -> Vec<&Record> {
+/// By Lamport time, rank, author and position; without what claims a time far beyond what leading keys had come
+/// to. Nothing is near for a co-leader's entry alone: they could take it away again.
+fn in_order<'a>(mut standing: Vec<(Rank, &'a Record)>, powers: &mut Powers) -> Vec<&'a Record> {
     standing.sort_by_key(|(rank, r)| {
         let p = r.payload();
         (p.lamport, *rank, p.author, p.seq, r.id())
     });
-    let mut last = 0;
-    standing
-        .into_iter()
-        .map(|(_, record)| record)
-        .filter(|record| {
-            let lamport = record.payload().lamport;
-            let near = lamport - last <= MAX_LAMPORT_STEP;
-            if near {
-                last = lamport;
-            }
-            near
-        })
-        .collect()
+    powers.led = 0;
+    standing.retain(|(rank, record)| {
+        let lamport = record.payload().lamport;
+        let near = lamport <= powers.furthest(*rank);
+        if near && *rank == Rank::Leader {
+            powers.led = lamport;
+        }
+        near
+    });
+    standing.into_iter().map(|(_, record)| record).collect()
 }

@@ -3,19 +3,21 @@
 //!
 //! In active mode whoever leads grants each turn. In passive mode, or when nobody who leads is there, the turn
 //! passes to the first in the queue, and whoever asks again goes to its end.
+//!
+//! What answers a raised hand, and what ends a turn, names it: no clock that is wrong or lies can undo either.
 
 use std::collections::BTreeMap;
 
 use crate::id::{PublicKey, RecordId};
 use crate::record::{Body, Record};
 
-/// How many turns that ended by the clock are remembered.
-const MAX_EXPIRED: usize = 16;
+/// Behind by more than this, a grant of somebody new to a busy circle counts as made when it was heard.
+const CONCURRENT: u64 = 1 << 10;
 
 /// A turn somebody has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
-    /// The grant, or the request it answers.
+    /// The grant, or the hand that it passed on to.
     pub id: RecordId,
     /// Whose.
     pub holder: PublicKey,
@@ -23,12 +25,32 @@ pub struct Turn {
     pub seconds: u16,
 }
 
-/// A request or grant, and when it was: its Lamport time, or the clock here if that could not follow. Whatever
-/// is answered here afterwards is later.
+/// A request, grant or extension.
 #[derive(Debug, Clone)]
 struct Said {
     record: Record,
+    /// Among the grants of several who lead, the latest counts.
     at: u64,
+    /// It was answered, given back or ended, or its time is over here.
+    over: bool,
+}
+
+impl Said {
+    /// Whose hand or turn it is.
+    fn holder(&self) -> PublicKey {
+        match self.record.body() {
+            Body::TurnGrant(grant) => grant.holder,
+            _ => self.record.author(),
+        }
+    }
+
+    /// The hand or turn.
+    fn id(&self) -> RecordId {
+        match self.record.body() {
+            Body::TurnRequest(request) => request.hand(&self.record.author()),
+            _ => self.record.id(),
+        }
+    }
 }
 
 /// Turn and queue.
@@ -36,40 +58,25 @@ struct Said {
 pub struct Floor {
     /// The latest request of each person.
     requests: BTreeMap<PublicKey, Said>,
-    /// Requests up to here are answered or taken back.
-    answered: BTreeMap<PublicKey, u64>,
-    /// Turns granted up to here were given back, or ended by whoever leads.
-    released: BTreeMap<PublicKey, u64>,
     /// The latest grant of each authority.
     grants: BTreeMap<PublicKey, Said>,
     /// The latest extension of each authority: which turn, how long in all.
     extensions: BTreeMap<PublicKey, Said>,
-    /// Turns whose time was over here.
-    expired: Vec<RecordId>,
-    /// The request whose author has the turn without a grant.
-    passed_on: Option<RecordId>,
-}
-
-/// A request's place in the queue.
-fn place(request: &Record) -> (u64, PublicKey) {
-    let since = match request.body() {
-        Body::TurnRequest(request) => request.since,
-        _ => u64::MAX,
-    };
-    (since, request.author())
+    /// The last hand or turn of each person that ended before word of it came.
+    ended: BTreeMap<PublicKey, RecordId>,
+    /// Who has the turn without a grant, by which hand.
+    passed_on: Option<(PublicKey, RecordId)>,
+    /// The last place in the queue when the turn passed on from somebody: they come after it.
+    had: BTreeMap<PublicKey, u64>,
 }
 
 impl Floor {
     /// Raised hands, next first.
     pub fn queue(&self) -> impl Iterator<Item = PublicKey> {
-        let mut raised: Vec<_> = self
-            .requests
-            .values()
-            .filter(|s| self.is_open(s) && self.passed_on != Some(s.record.id()))
-            .map(|s| &s.record)
-            .collect();
-        raised.sort_by_key(|r| place(r));
-        raised.into_iter().map(Record::author)
+        let holds = |s: &Said| self.passed_on == Some((s.holder(), s.id()));
+        let mut raised: Vec<_> = self.open().filter(|s| !holds(s)).collect();
+        raised.sort_by_key(|s| self.place(s));
+        raised.into_iter().map(Said::holder)
     }
 
     /// Whose turn it is. Grants by keys that `leads` denies are passed over.
@@ -82,67 +89,74 @@ impl Floor {
             .grants
             .values()
             .filter(|s| leads(&s.record.author()))
-            .max_by_key(|s| (s.at, s.record.id()))
-            .filter(|s| self.is_running(s));
-        let passed_on = || self.passed_on.and_then(|id| self.request(&id));
-        let record = &granted.or_else(passed_on)?.record;
-        let (holder, seconds) = match record.body() {
-            Body::TurnGrant(grant) => (grant.holder, grant.seconds),
-            _ => (record.author(), turn_seconds),
+            .max_by_key(|s| (s.at, s.id()))
+            .filter(|s| !s.over);
+        let said = granted.or_else(|| self.hand(self.passed_on?))?;
+        let seconds = match said.record.body() {
+            Body::TurnGrant(grant) => grant.seconds,
+            _ => turn_seconds,
         };
         let extended = self
             .extensions
             .values()
             .filter(|s| leads(&s.record.author()))
             .filter_map(|s| match s.record.body() {
-                Body::TurnExtend(e) if e.turn == record.id() => Some(e.seconds),
+                Body::TurnExtend(e) if e.turn == said.id() => Some(e.seconds),
                 _ => None,
             });
         Some(Turn {
-            id: record.id(),
-            holder,
+            id: said.id(),
+            holder: said.holder(),
             seconds: extended.chain([seconds]).max().unwrap_or(seconds),
         })
     }
 
-    /// The open request of somebody, unless the turn passed on to them and that counts.
+    /// The latest request of somebody whose hand is up, unless the turn passed on to them and that counts.
     pub(super) fn request_of(&self, member: &PublicKey, granted: bool) -> Option<&Record> {
-        let said = self.requests.get(member)?;
-        let holds = self.passed_on == Some(said.record.id()) && !granted;
-        (self.is_open(said) && !holds).then_some(&said.record)
+        let said = self.requests.get(member).filter(|s| !s.over)?;
+        let holds = self.passed_on == Some((*member, said.id())) && !granted;
+        (!holds).then_some(&said.record)
+    }
+
+    /// The hand that somebody has up.
+    pub(super) fn hand_of(&self, member: &PublicKey) -> Option<RecordId> {
+        let said = self.requests.get(member).filter(|s| !s.over);
+        said.map(Said::id)
     }
 
     /// What somebody who comes in now needs to know: open requests, and the grant in force.
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
-        let grants = self.grants.values().filter(|s| self.is_running(s));
-        let open = self.requests.values().filter(|s| self.is_open(s));
-        let said = grants.chain(self.extensions.values()).chain(open);
+        let grants = self.grants.values().filter(|s| !s.over);
+        let said = grants.chain(self.extensions.values()).chain(self.open());
         said.map(|s| &s.record)
     }
 
-    /// Takes a turn request, grant, release or extension in, at this time on the clock here. Whether it changed
+    /// Takes a turn request, grant, release or extension in, at this Lamport time here. Whether it changed
     /// anything.
     pub(super) fn take(&mut self, record: &Record, clock: u64) -> bool {
-        let author = record.author();
-        let at = record.payload().lamport.min(clock);
-        let said = Said {
+        let lamport = record.payload().lamport;
+        let mut said = Said {
             record: record.clone(),
-            at,
+            at: match lamport.saturating_add(CONCURRENT) < clock {
+                true => clock,
+                false => lamport.min(clock),
+            },
+            over: false,
         };
+        let holder = said.holder();
+        said.over = self.ended.get(&holder) == Some(&said.id());
         match record.body() {
             Body::TurnRequest(_) => {
-                let was_open = self.requests.get(&author).is_some_and(|s| self.is_open(s));
-                let is_open = self.is_open(&said);
-                latest(&mut self.requests, said) && !was_open && is_open
+                let before = self.requests.get(&holder);
+                said.over |= before.is_some_and(|b| b.over && b.id() == said.id());
+                let raised = !said.over && before.is_none_or(|b| b.over);
+                latest(&mut self.requests, said) && raised
             }
             Body::TurnGrant(grant) => {
-                raise(&mut self.answered, grant.holder, at);
-                latest(&mut self.grants, said)
+                let answered = grant.hand.is_some_and(|hand| self.end(holder, hand));
+                latest(&mut self.grants, said) || answered
             }
-            Body::TurnRelease(release) => {
-                let answered = raise(&mut self.answered, release.holder, at);
-                raise(&mut self.released, release.holder, at) || answered
-            }
+            Body::TurnRelease(release) => self.end(release.holder, release.turn),
             Body::TurnExtend(_) => latest(&mut self.extensions, said),
             _ => false,
         }
@@ -150,88 +164,103 @@ impl Floor {
 
     /// Without a grant, passes the turn to the first in the queue of those who are here.
     pub(super) fn pass_on(&mut self, is_here: impl Fn(&PublicKey) -> bool) -> bool {
-        let holds = |s: &Said| self.is_open(s) && is_here(&s.record.author());
-        let current = self.passed_on.and_then(|id| self.request(&id));
-        if current.is_some_and(holds) {
-            return false;
+        if let Some(turn) = self.passed_on {
+            if self.hand(turn).is_some() && is_here(&turn.0) {
+                return false;
+            }
+            if let Some(last) = self.open().map(|s| self.place(s).0).max() {
+                let had = self.had.entry(turn.0).or_default();
+                *had = last.max(*had);
+            }
         }
-        let had = self.passed_on.is_some();
-        let first = self
-            .requests
-            .values()
-            .filter(|s| holds(s))
-            .min_by_key(|s| place(&s.record))
-            .map(|s| s.record.id());
-        self.passed_on = first;
-        had || first.is_some()
+        let waiting = self.open().filter(|s| is_here(&s.holder()));
+        let first = waiting.min_by_key(|s| self.place(s));
+        let first = first.map(|s| (s.holder(), s.id()));
+        std::mem::replace(&mut self.passed_on, first).is_some() || first.is_some()
     }
 
     /// From now on turns are granted; whoever has the turn keeps it until it ends.
     pub(super) fn stop_passing_on(&mut self) -> bool {
-        let current = self.passed_on.and_then(|id| self.request(&id));
-        let ended = !current.is_some_and(|s| self.is_open(s));
+        let ended = self.passed_on.is_some_and(|turn| self.hand(turn).is_none());
         ended && self.passed_on.take().is_some()
     }
 
-    /// Somebody who has been here longer says which request has the turn.
+    /// Somebody who has been here longer says which hand has the turn.
     pub(super) fn adopt(&mut self, turn: &RecordId) -> bool {
-        let known = self.request(turn).is_some_and(|s| self.is_open(s));
-        let change = known && self.passed_on != Some(*turn);
+        let known = self.open().find(|s| s.id() == *turn).map(Said::holder);
+        let passed_on = known.map(|holder| (holder, *turn));
+        let change = passed_on.is_some() && self.passed_on != passed_on;
         if change {
-            self.passed_on = Some(*turn);
+            self.passed_on = passed_on;
         }
         change
     }
 
     /// Somebody is no longer here: neither hand nor turn of theirs remains.
-    pub(super) fn forget(&mut self, member: &PublicKey, lamport: u64) {
-        raise(&mut self.answered, *member, lamport);
-        raise(&mut self.released, *member, lamport);
-        self.requests.remove(member);
+    pub(super) fn forget(&mut self, member: &PublicKey) {
+        for said in self.all().filter(|s| s.holder() == *member) {
+            said.over = true;
+        }
     }
 
     /// Ends a turn because its time is over.
     pub(super) fn expire(&mut self, turn: &RecordId) {
-        if !self.expired.contains(turn) {
-            self.expired.push(*turn);
-            if self.expired.len() > MAX_EXPIRED {
-                self.expired.remove(0);
+        for said in self.all().filter(|s| s.id() == *turn) {
+            said.over = true;
+        }
+    }
+
+    /// Ends a hand or turn of `holder`'s, now or when word of it comes.
+    fn end(&mut self, holder: PublicKey, turn: RecordId) -> bool {
+        let mut theirs = self
+            .all()
+            .filter(|s| s.id() == turn && s.holder() == holder);
+        match theirs.next() {
+            Some(said) => !std::mem::replace(&mut said.over, true),
+            None => {
+                drop(theirs);
+                self.ended.insert(holder, turn);
+                false
             }
         }
     }
 
-    fn request(&self, id: &RecordId) -> Option<&Said> {
-        self.requests.values().find(|s| s.record.id() == *id)
-    }
-
-    fn is_open(&self, request: &Said) -> bool {
-        let answered = self.answered.get(&request.record.author());
-        answered.is_none_or(|a| request.at > *a) && !self.expired.contains(&request.record.id())
-    }
-
-    fn is_running(&self, grant: &Said) -> bool {
-        let Body::TurnGrant(body) = grant.record.body() else {
-            return false;
+    /// A hand's place in the queue: its author's word, but never before those who waited when the turn last
+    /// passed on from them.
+    fn place(&self, request: &Said) -> (u64, bool, PublicKey) {
+        let holder = request.holder();
+        let since = match request.record.body() {
+            Body::TurnRequest(request) => request.since,
+            _ => u64::MAX,
         };
-        let released = self.released.get(&body.holder);
-        released.is_none_or(|r| grant.at > *r) && !self.expired.contains(&grant.record.id())
+        match self.had.get(&holder) {
+            Some(had) if *had >= since => (*had, true, holder),
+            _ => (since, false, holder),
+        }
+    }
+
+    /// Hands that are up.
+    fn open(&self) -> impl Iterator<Item = &Said> {
+        self.requests.values().filter(|s| !s.over)
+    }
+
+    fn hand(&self, (holder, id): (PublicKey, RecordId)) -> Option<&Said> {
+        let said = self.requests.get(&holder);
+        said.filter(|s| !s.over && s.id() == id)
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Said> {
+        self.grants.values_mut().chain(self.requests.values_mut())
     }
 }
 
 /// Keeps the later of two of one author.
 fn latest(kept: &mut BTreeMap<PublicKey, Said>, said: Said) -> bool {
-    let author = said.record.author();
     let number = |said: &Said| (said.record.payload().seq, said.record.id());
+    let author = said.record.author();
     let newer = kept.get(&author).is_none_or(|k| number(k) < number(&said));
     if newer {
         kept.insert(author, said);
     }
     newer
-}
-
-fn raise(marks: &mut BTreeMap<PublicKey, u64>, key: PublicKey, at: u64) -> bool {
-    let mark = marks.entry(key).or_default();
-    let higher = *mark < at;
-    *mark = at.max(*mark);
-    higher
 }

@@ -3,7 +3,6 @@
 
 mod chains;
 mod change;
-mod clock;
 pub mod floor;
 mod knocks;
 pub mod policy;

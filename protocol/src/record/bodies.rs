@@ -3,6 +3,7 @@
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
+use sha2::{Digest, Sha256};
 
 use crate::id::{
     CircleId, Nonce, PublicKey, RecordId, SealingKey, SignatureBytes, TextsHash, TransportId,
@@ -300,7 +301,7 @@ pub struct Hello {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct TurnSeen {
-    /// The grant, or the request that the turn passed on to.
+    /// The grant, or the hand that the turn passed on to.
     #[n(0)]
     pub turn: RecordId,
     /// For how long it has lasted.
@@ -467,7 +468,18 @@ pub struct TurnRequest {
     pub since: u64,
 }
 
-/// Gives the turn, and answers the holder's requests up to this record's Lamport time.
+impl TurnRequest {
+    /// The id of `author`'s hand: the same however often they say that it is up.
+    pub fn hand(&self, author: &PublicKey) -> RecordId {
+        let hash = Sha256::new()
+            .chain_update(b"undertone/1/hand")
+            .chain_update(author.as_bytes())
+            .chain_update(self.since.to_be_bytes());
+        RecordId::from_bytes(hash.finalize().into())
+    }
+}
+
+/// Gives the turn.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct TurnGrant {
@@ -477,23 +489,28 @@ pub struct TurnGrant {
     /// For at most this long.
     #[n(1)]
     pub seconds: u16,
+    /// The holder's hand that it answers.
+    #[n(2)]
+    pub hand: Option<RecordId>,
 }
 
-/// Takes a hand down, or gives a turn back (the holder), or ends it (whoever leads): everything of the
-/// holder's up to this record's Lamport time.
+/// Takes a hand down, or gives a turn back (the holder), or ends it (whoever leads).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct TurnRelease {
     /// Whose hand or turn.
     #[n(0)]
     pub holder: PublicKey,
+    /// The hand, or the grant that the turn began from.
+    #[n(1)]
+    pub turn: RecordId,
 }
 
 /// Lengthens a turn.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct TurnExtend {
-    /// The grant, or in passive mode the request, that it began from.
+    /// The grant, or in passive mode the hand, that it began from.
     #[n(0)]
     pub turn: RecordId,
     /// How long it may last in all.

@@ -59,8 +59,11 @@ impl Session {
             Act::Refuse(subject) => return self.refuse(now, subject),
             Act::GiveTurn(holder) => return self.give_turn(now, holder),
             Act::EndTurn => {
-                let holder = state.turn().ok_or(SessionError::NotNow)?.holder;
-                let release = TurnRelease { holder };
+                let turn = state.turn().ok_or(SessionError::NotNow)?;
+                let release = TurnRelease {
+                    holder: turn.holder,
+                    turn: turn.id,
+                };
                 return self.say_as_authority(now, release.into());
             }
             Act::Extend(seconds) => {
@@ -144,7 +147,7 @@ impl Session {
             circle: self.circle,
             seq: seq + 1,
             prev: Some(id),
-            lamport: state.next_in_chain(),
+            lamport: state.next_in_chain(&recovery.public_key()),
             created: now.minute,
             valid_minutes: LASTING_MINUTES,
             body: succession.into(),
@@ -272,8 +275,12 @@ impl Session {
         if !policy::may_take_turn(state, &holder) {
             return Err(SessionError::Refused(Refused::Listener));
         }
-        let seconds = state.charter().turn_seconds;
-        self.say_as_authority(now, TurnGrant { holder, seconds }.into())
+        let grant = TurnGrant {
+            holder,
+            seconds: state.charter().turn_seconds,
+            hand: state.hand_of(&holder),
+        };
+        self.say_as_authority(now, grant.into())
     }
 
     /// Says something of the moment, apart from the chain.
@@ -438,7 +445,8 @@ impl Session {
     ) -> Result<Record, SessionError> {
         let own = self.authority().ok_or(SessionError::NotLeader)?;
         let chained = self.state.as_ref().filter(|_| prev.is_some());
-        let lamport = chained.map_or(self.next_lamport(), CircleState::next_in_chain);
+        let in_chain = chained.map(|s| s.next_in_chain(&own));
+        let lamport = in_chain.unwrap_or_else(|| self.next_lamport());
         let draft = Draft {
             circle: self.circle,
             seq,

@@ -8,7 +8,9 @@ use rand_core::Rng;
 
 use crate::circle::{CircleState, Turn};
 use crate::id::{PublicKey, SignatureBytes, TransportId};
-use crate::record::{Body, Head, Hello, MAX_HEADS, Record, Role, RouteKind, TurnSeen};
+use crate::record::{
+    Body, Head, Hello, MAX_HEADS, Record, Role, RouteKind, TurnRelease, TurnRequest, TurnSeen,
+};
 
 use crate::signature;
 
@@ -322,7 +324,7 @@ impl Session {
             return Ok(());
         }
         let since = self.next_lamport();
-        let request = self.sign_own(now, LIVE_MINUTES, crate::record::TurnRequest { since })?;
+        let request = self.sign_own(now, LIVE_MINUTES, TurnRequest { since })?;
         self.hand_said = Some(now.at);
         self.publish_own(now, request)
     }
@@ -345,19 +347,23 @@ impl Session {
             return;
         }
         self.hand_said = Some(now.at);
-        let request = crate::record::TurnRequest { since };
-        if let Ok(request) = self.sign_own(now, LIVE_MINUTES, request)
+        if let Ok(request) = self.sign_own(now, LIVE_MINUTES, TurnRequest { since })
             && let Some(state) = self.state.as_mut()
         {
             let _ = state.apply(&request);
         }
     }
 
-    /// Takes the hand down, or gives the turn back.
+    /// Gives the turn back, or takes the hand down.
     pub(super) fn pass(&mut self, now: Now) -> Result<(), super::SessionError> {
-        self.inside()?;
+        let state = self.inside()?;
         let holder = self.me.public_key();
-        let release = self.sign_own(now, LIVE_MINUTES, crate::record::TurnRelease { holder })?;
+        let held = state.turn().filter(|t| t.holder == holder).map(|t| t.id);
+        // Whose turn has just ended has what they want.
+        let Some(turn) = held.or_else(|| state.hand_of(&holder)) else {
+            return Ok(());
+        };
+        let release = self.sign_own(now, LIVE_MINUTES, TurnRelease { holder, turn })?;
         self.publish_own(now, release)
     }
 

@@ -2,7 +2,7 @@
 
 use ed25519_dalek::{Signer, SigningKey};
 use undertone_protocol::circle::{Applied, CircleState};
-use undertone_protocol::id::{CircleId, PublicKey};
+use undertone_protocol::id::{CircleId, PublicKey, RecordId};
 use undertone_protocol::identity::Draft;
 use undertone_protocol::record::*;
 
@@ -152,6 +152,7 @@ fn decisions(n: usize) -> Body {
         9 => TurnGrant {
             holder: subject,
             seconds: 60,
+            hand: None,
         }
         .into(),
         _ => TurnExtend {
@@ -163,11 +164,10 @@ fn decisions(n: usize) -> Body {
 }
 
 /// What members may say for a moment.
-fn words(n: usize, author: PublicKey) -> Body {
+fn words(n: usize) -> Body {
     let subject = person(LEADER).public_key();
-    match n % 3 {
+    match n % 2 {
         0 => TurnRequest { since: n as u64 }.into(),
-        1 => TurnRelease { holder: author }.into(),
         _ => Thanks {
             subject,
             gratitude: Gratitude::IHearYou,
@@ -219,7 +219,7 @@ fn nothing_forged_is_accepted() {
             1 => (leading, &member, decisions(n)),
             2 => {
                 let author = person(CLEO).public_key();
-                (author, &member, words(n, author))
+                (author, &member, words(n))
             }
             // In one's own name, without authority or membership.
             3 => (public(&outsider), &outsider, decisions(n)),
@@ -234,7 +234,7 @@ fn nothing_forged_is_accepted() {
         "strangers' words",
         (ATTEMPTS / 10, MINUTE),
         |ring, n| {
-            let payload = ring.payload(public(&outsider), words(n, public(&outsider)));
+            let payload = ring.payload(public(&outsider), words(n));
             signed_by(&payload, &outsider, payload.body.kind())
         },
     );
@@ -252,7 +252,7 @@ fn nothing_expired_is_accepted() {
         count(&mut ring(), what, (attempts, minute), |ring, n| {
             let (key, body) = match n % 4 {
                 0 => (group_secret(), decisions(9)),
-                _ => (signing(ANN), words(n, person(ANN).public_key())),
+                _ => (signing(ANN), words(n)),
             };
             let payload = ring.payload(public(&key), body);
             signed_by(&payload, &key, payload.body.kind())
@@ -267,16 +267,21 @@ fn nothing_replayed_is_accepted() {
         let who = MEMBERS[1 + n % 4];
         let subject = person(who).public_key();
         let key = signing(who);
-        for round in [0, 1, 2] {
-            let body = words(round, subject);
-            ring.genuine(&key, body);
-        }
+        let since = n as u64;
+        ring.genuine(&key, TurnRequest { since });
+        let release = TurnRelease {
+            holder: subject,
+            turn: TurnRequest { since }.hand(&subject),
+        };
+        ring.genuine(&key, release);
+        ring.genuine(&key, words(1));
         let seconds = 30 + n as u16;
         let turn = ring.genuine(
             &group_secret(),
             TurnGrant {
                 holder: subject,
                 seconds,
+                hand: None,
             },
         );
         let turn = turn.id();
@@ -331,7 +336,7 @@ fn nothing_of_another_circle_is_accepted() {
         |ring, n| {
             let (key, body) = match n % 2 {
                 0 => (group_secret(), decisions(n)),
-                _ => (signing(ANN), words(n, person(ANN).public_key())),
+                _ => (signing(ANN), words(n)),
             };
             let mut payload = ring.payload(public(&key), body);
             let kind = payload.body.kind();
@@ -370,7 +375,10 @@ fn nothing_of_another_kind_is_accepted() {
             ),
             (Door { open: on }.into(), Freeze { on }.into()),
             (
-                TurnRelease { holder: subject }.into(),
+                Reinstatement {
+                    removal: RecordId::from_bytes(*subject.as_bytes()),
+                }
+                .into(),
                 CeaseRequest { subject }.into(),
             ),
             (
@@ -382,6 +390,7 @@ fn nothing_of_another_kind_is_accepted() {
                 TurnGrant {
                     holder: subject,
                     seconds,
+                    hand: None,
                 }
                 .into(),
                 Mute {

@@ -7,7 +7,7 @@ use crate::{Corpus, Must, Sample};
 use undertone_protocol::record::{Kind, MAX_INTEGER};
 
 /// Fields of a body that may be absent.
-const OPTIONAL: [(Kind, u64); 8] = [
+const OPTIONAL: [(Kind, u64); 9] = [
     (Kind::Charter, 14),
     (Kind::Charter, 15),
     (Kind::Join, 3),
@@ -15,14 +15,16 @@ const OPTIONAL: [(Kind, u64); 8] = [
     (Kind::Hello, 6),
     (Kind::Removal, 2),
     (Kind::Removal, 3),
+    (Kind::TurnGrant, 2),
     (Kind::Announcement, 1),
 ];
 
 /// Samples with fewer fields than another of their kind.
-const POORER: [&str; 7] = [
+const POORER: [&str; 8] = [
     "charter",
     "charter of an invite door",
     "join",
+    "turn grant",
     "admission as newcomer",
     "hello of somebody alone",
     "removal for good",

@@ -284,12 +284,22 @@ pub fn samples() -> Vec<(&'static str, Record)> {
             sign(TurnGrant {
                 holder: subject,
                 seconds: 3_600,
+                hand: None,
+            }),
+        ),
+        (
+            "turn grant, of a raised hand",
+            sign(TurnGrant {
+                holder: subject,
+                seconds: 1,
+                hand: Some(TurnRequest { since: 5 }.hand(&subject)),
             }),
         ),
         (
             "turn release",
             sign(TurnRelease {
                 holder: person(ANN).public_key(),
+                turn: some_record(),
             }),
         ),
         (

@@ -282,9 +282,39 @@ fn authority() -> Vec<Told> {
             s.knock(ANN);
             s.knock(DAN);
             s.admit_as(Group, ANN, Role::Participant);
-            s.lamport += 1 << 20;
+            s.lamport += 2 << 20;
             s.admit_as(Group, DAN, Role::Participant);
         }),
+        told(
+            "for a co-leader half as far is too far",
+            &[BEN],
+            &[LEADER, BEN],
+            &[],
+            |s| {
+                s.trust(BEN);
+                s.knock(DAN);
+                s.lamport += 1 << 20;
+                s.admit_as(Person(BEN), DAN, Role::Participant);
+            },
+        ),
+        told(
+            "no step of a co-leader's carries an entry of the leader's",
+            &[ANN, BEN],
+            &[LEADER],
+            &[ANN, BEN],
+            |s| {
+                s.trust(BEN);
+                for open in [false, true, false] {
+                    s.lamport += (1 << 20) - 1;
+                    s.decide(Person(BEN), Door { open });
+                }
+                // As near as it must be for the leader, who counts what stands.
+                s.lamport -= 2 * ((1 << 20) - 1);
+                s.decide(Group, removal(ANN));
+                // No cut: nothing of theirs stands any more.
+                s.decide(Person(BEN), removal(BEN));
+            },
+        ),
     ]
 }
 

@@ -10,9 +10,8 @@ use crate::record::{Body, Charter, Kind, Record};
 
 use crate::weakness::Weakness;
 
-use super::chains::{Chains, Inserted, Powers};
+use super::chains::{Chains, Inserted, MAX_LAMPORT_STEP, Powers};
 use super::change::{Applied, Change};
-use super::clock::Clock;
 use super::floor::Floor;
 use super::knocks::{self, Knock, Knocks};
 use super::policy::{self, Refused};
@@ -41,7 +40,8 @@ pub struct CircleState {
     /// Thanks of each author are told up to this number: a copy is not told twice.
     thanked: BTreeMap<PublicKey, u64>,
     floor: Floor,
-    clock: Clock,
+    /// Highest Lamport time seen outside the chains. It orders who asked first, and nothing else rests on it.
+    clock: u64,
     /// Lasting records that are new here, in the order in which they may be stored.
     unsaved: Vec<Record>,
 }
@@ -67,7 +67,7 @@ impl CircleState {
             ceased: BTreeSet::new(),
             thanked: BTreeMap::new(),
             floor: Floor::default(),
-            clock: Clock::default(),
+            clock: 0,
             unsaved: Vec::new(),
         })
     }
@@ -103,12 +103,10 @@ impl CircleState {
         Some(state)
     }
 
-    /// Takes note of somebody's clock.
+    /// Takes note of somebody's clock: of one far ahead no more than a step, or it would use the numbers up.
     pub fn observe(&mut self, record: &Record) {
-        let author = record.author();
-        let leads = self.leads(&author);
-        self.clock
-            .hear(author, record.payload().lamport, leads, self.roster.lamport);
+        let near = self.lamport().saturating_add(MAX_LAMPORT_STEP);
+        self.clock = self.clock.max(record.payload().lamport.min(near));
     }
     /// Lasting records that are new since this was last asked.
     pub fn take_unsaved(&mut self) -> Vec<Record> {
@@ -146,7 +144,7 @@ impl CircleState {
             Body::TurnRequest(_)
             | Body::TurnGrant(_)
             | Body::TurnRelease(_)
-            | Body::TurnExtend(_) => match self.floor.take(record, self.clock.now()) {
+            | Body::TurnExtend(_) => match self.floor.take(record, self.lamport()) {
                 true => vec![Change::Floor],
                 false => Vec::new(),
             },
@@ -341,7 +339,7 @@ impl CircleState {
     fn tidy(&mut self, changes: &[Change]) {
         for change in changes {
             if let Change::Removed(key) | Change::Left(key) = change {
-                self.floor.forget(key, self.clock.now());
+                self.floor.forget(key);
                 self.knocks.applicants.remove(key);
             }
         }

@@ -4,7 +4,6 @@ use sha2::{Digest, Sha256};
 
 use super::CircleState;
 use crate::circle::chains::{Powers, Rank};
-use crate::circle::clock::MAX_LAMPORT_STEP;
 use crate::circle::floor::Turn;
 use crate::circle::knocks::Applicant;
 use crate::circle::policy;
@@ -133,7 +132,11 @@ impl CircleState {
             .turn(self.charter.turn_seconds, |key| self.leads(key));
         turn.filter(|t| !self.is_frozen() && policy::may_take_turn(self, &t.holder))
     }
-    /// The open request of somebody who waits for a turn; where turns are `granted`, also of somebody to whom
+    /// The hand that somebody has up.
+    pub fn hand_of(&self, member: &PublicKey) -> Option<RecordId> {
+        self.floor.hand_of(member)
+    }
+    /// The latest request of somebody who waits for a turn; where turns are `granted`, also of somebody to whom
     /// one passed on.
     pub fn request_of(&self, member: &PublicKey, granted: bool) -> Option<&Record> {
         let granted = granted && self.floor_mode() == FloorMode::Active;
@@ -153,13 +156,14 @@ impl CircleState {
     }
     /// Highest Lamport time seen; a new record takes the next.
     pub fn lamport(&self) -> u64 {
-        self.clock.now().max(self.roster.lamport)
+        self.clock.max(self.roster.lamport)
     }
-    /// Lamport time of the next chain entry: never so far beyond the others that it would be left out, wherever
-    /// some member's clock is.
-    pub fn next_in_chain(&self) -> u64 {
-        let near = self.roster.lamport.saturating_add(MAX_LAMPORT_STEP);
-        near.min(self.lamport().saturating_add(1))
+    /// Lamport time of the next chain entry of somebody: one more than what stands, and for a co-leader never so
+    /// far that it would be left out. Clocks outside the chains do not matter.
+    pub fn next_in_chain(&self, author: &PublicKey) -> u64 {
+        let next = self.roster.lamport.saturating_add(1);
+        let rank = self.powers.of(author).map_or(Rank::Leader, |p| p.rank);
+        next.min(self.powers.furthest(rank))
     }
     /// Whether the circle key must be renewed: somebody who is in does not have it, somebody who is out does,
     /// or whoever made it does not lead any more, so that nobody who was away would take it from the door.
