@@ -367,13 +367,16 @@ impl World {
         self.say_ahead(member, 1 << power, Thanks { subject, gratitude }.into());
     }
 
-    /// A member raises a hand before everybody else's, at a time that nobody can answer later than.
-    pub fn raise_hand_ahead(&mut self, member: NodeIndex) {
-        self.say_ahead(member, MAX_INTEGER, TurnRequest { since: 0 }.into());
+    /// A member raises a hand that claims to have been up since long ago, at a time that nobody can answer
+    /// later than.
+    pub fn claim_hand(&mut self, member: NodeIndex, since: u64) {
+        let first = self.next_lie;
+        self.say_ahead(member, MAX_INTEGER, TurnRequest { since, first }.into());
     }
 
     fn say_ahead(&mut self, member: NodeIndex, by: u64, body: Body) {
-        let mut ahead = draft(self, 1, None, body);
+        self.next_lie += 1;
+        let mut ahead = draft(self, self.next_lie, None, body);
         ahead.lamport = (ahead.lamport + by).min(MAX_INTEGER);
         if let Some(record) = self.pseudonym(member).and_then(|me| me.sign(ahead).ok()) {
             self.send_records(member, &[record]);

@@ -125,6 +125,8 @@ pub struct World {
     pub mailbox: Option<BTreeMap<Topic, Vec<Vec<u8>>>>,
     /// Co-leaders whose authority was taken back, and the time in the chains just before.
     pub(crate) deposed: BTreeMap<NodeIndex, u64>,
+    /// The last number of what somebody said beside their program, which does not come that far.
+    pub(crate) next_lie: u64,
     /// Sealed messages as they went over the wire, for somebody who copies them.
     pub(crate) wire: VecDeque<(Topic, Vec<u8>)>,
     /// Control messages published, and their bytes.
@@ -219,6 +221,7 @@ impl World {
             withheld: None,
             mailbox: None,
             deposed: BTreeMap::new(),
+            next_lie: 1 << 20,
             wire: VecDeque::new(),
             traffic: Traffic::default(),
         };

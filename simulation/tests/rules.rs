@@ -296,10 +296,16 @@ fn a_member_whose_clock_runs_far_ahead_does_not_leave_the_leader_behind() {
     agree(&world, &[0, 2, 3]);
 }
 
+fn holder(world: &World, seen_by: NodeIndex) -> Option<NodeIndex> {
+    let state = world.node(seen_by).session().unwrap().state().unwrap();
+    let holder = state.turn()?.holder;
+    (0..10).find(|n| world.node(*n).key() == holder)
+}
+
 #[test]
 fn a_hand_raised_far_ahead_is_answered_like_any_other() {
     let mut world = circle(64, 3);
-    world.raise_hand_ahead(1);
+    world.claim_hand(1, 0);
     world.act(2, Act::RaiseHand).unwrap();
     world.run_for(seconds(1));
     let (far, near) = (world.node(1).key(), world.node(2).key());
@@ -325,23 +331,96 @@ fn a_hand_raised_far_ahead_is_answered_like_any_other() {
 }
 
 #[test]
+fn whoever_claims_to_have_waited_longest_gets_no_more_turns_than_others() {
+    let mut world = circle(66, 3);
+    world.act(0, Act::SetFloorMode(FloorMode::Passive)).unwrap();
+    world.run_for(seconds(1));
+    let (mut held, mut apart) = ([0; 4], 0);
+    for second in 0..900 {
+        if second % 20 == 0 {
+            world.claim_hand(1, second / 20);
+        }
+        for node in [2, 3] {
+            if holder(&world, node) != Some(node) {
+                world.act(node, Act::RaiseHand).unwrap();
+            }
+        }
+        world.run_for(seconds(1));
+        // Each ends a turn by their own clock.
+        let turn = holder(&world, 0);
+        let agreed = turn.is_some() && [2, 3].iter().all(|n| holder(&world, *n) == turn);
+        apart = if agreed { 0 } else { apart + 1 };
+        assert!(
+            apart < 2,
+            "no common turn for two seconds, after {second} s"
+        );
+        held[turn.unwrap_or(0)] += 1;
+    }
+    assert!(held[1] <= held[2].min(held[3]), "{held:?} s");
+}
+
+#[test]
+fn hands_raised_at_once_where_turns_pass_on_come_in_one_order() {
+    for seed in 0..20 {
+        let led = seed % 2 == 0;
+        let mut world = World::new(seed, Network::WIDE, RouteKind::Direct, 6).unwrap();
+        for _ in 0..4 {
+            world.join().unwrap();
+        }
+        world.run_for(seconds(7));
+        match led {
+            true => world.act(0, Act::SetFloorMode(FloorMode::Passive)).unwrap(),
+            false => world.kill(0),
+        }
+        world.run_for(seconds(80));
+        for node in [1, 2, 3, 4] {
+            world.act(node, Act::RaiseHand).unwrap();
+        }
+        for _ in 0..3 {
+            world.run_for(seconds(2));
+            let turn = holder(&world, 1);
+            assert!(turn.is_some());
+            for node in [2, 3, 4] {
+                assert_eq!(holder(&world, node), turn, "seed {seed}, led: {led}");
+            }
+            world.act(turn.unwrap(), Act::Pass).unwrap();
+        }
+    }
+}
+
+#[test]
 fn whoever_starts_again_after_a_flood_of_far_dated_words_leads_at_once() {
-    let mut world = circle(65, 3);
-    world.act(0, Act::GiveTurn(world.node(2).key())).unwrap();
+    let mut world = circle(65, 4);
+    co_leader(&mut world, 4);
     for _ in 0..300 {
         world.run_ahead(1);
         world.run_for(Duration::from_millis(100));
     }
-    world.act(0, Act::EndTurn).unwrap();
-    world.act(0, Act::GiveTurn(world.node(2).key())).unwrap();
-    world.run_for(seconds(1));
-    world.act(2, Act::Pass).unwrap();
+    let whom = world.node(2).key();
+    for by in [0, 4] {
+        world.act(by, Act::GiveTurn(whom)).unwrap();
+        world.run_for(seconds(1));
+        world.act(2, Act::Pass).unwrap();
+        world.run_for(seconds(1));
+    }
     world.kill(0);
     world.run_for(seconds(2));
     world.restart(0).unwrap();
     world.run_for(seconds(8));
-    world.act(0, Act::GiveTurn(world.node(2).key())).unwrap();
-    assert!(hears(&mut world, 3, 2));
+    world.act(0, Act::GiveTurn(whom)).unwrap();
+    world.run_for(seconds(1));
+    for node in [0, 2, 3, 4] {
+        assert_eq!(holder(&world, node), Some(2));
+    }
+    world.act(2, Act::Pass).unwrap();
+    world.run_for(seconds(1));
+    world.kill(3);
+    world.restart(3).unwrap();
+    world.run_for(seconds(8));
+    world.act(3, Act::RaiseHand).unwrap();
+    world.run_for(seconds(1));
+    let state = world.node(0).session().unwrap().state().unwrap();
+    assert!(state.queue().eq([world.node(3).key()]));
 }
 
 #[test]

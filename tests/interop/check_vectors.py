@@ -135,7 +135,7 @@ BODIES = {
         k6=fields(ident, number(U16)),
     )),
     7: ("Removal", fields(key, lambda v: v in MARKS[3:], k2=number(), k3=cut)),
-    8: ("TurnRequest", fields(number())),
+    8: ("TurnRequest", fields(number(), number())),
     9: ("TurnGrant", fields(key, seconds, k2=ident)),
     10: ("TurnRelease", fields(key, ident)),
     11: ("Leave", told),

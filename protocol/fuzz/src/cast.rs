@@ -381,6 +381,7 @@ impl Cast {
             .into(),
             2 => TurnRequest {
                 since: u.arbitrary::<u8>()?.into(),
+                first: u.arbitrary::<u8>()?.into(),
             }
             .into(),
             3 => TurnGrant {

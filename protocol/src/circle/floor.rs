@@ -31,8 +31,8 @@ struct Said {
     record: Record,
     /// Among the grants of several who lead, the latest counts.
     at: u64,
-    /// It was answered, given back or ended, or its time is over here.
-    over: bool,
+    /// The Lamport time here at which it was answered, given back or ended, or its time was over.
+    over: Option<u64>,
 }
 
 impl Said {
@@ -90,7 +90,7 @@ impl Floor {
             .values()
             .filter(|s| leads(&s.record.author()))
             .max_by_key(|s| (s.at, s.id()))
-            .filter(|s| !s.over);
+            .filter(|s| s.over.is_none());
         let said = granted.or_else(|| self.hand(self.passed_on?))?;
         let seconds = match said.record.body() {
             Body::TurnGrant(grant) => grant.seconds,
@@ -113,20 +113,20 @@ impl Floor {
 
     /// The latest request of somebody whose hand is up, unless the turn passed on to them and that counts.
     pub(super) fn request_of(&self, member: &PublicKey, granted: bool) -> Option<&Record> {
-        let said = self.requests.get(member).filter(|s| !s.over)?;
+        let said = self.requests.get(member).filter(|s| s.over.is_none())?;
         let holds = self.passed_on == Some((*member, said.id())) && !granted;
         (!holds).then_some(&said.record)
     }
 
     /// The hand that somebody has up.
     pub(super) fn hand_of(&self, member: &PublicKey) -> Option<RecordId> {
-        let said = self.requests.get(member).filter(|s| !s.over);
+        let said = self.requests.get(member).filter(|s| s.over.is_none());
         said.map(Said::id)
     }
 
     /// What somebody who comes in now needs to know: open requests, and the grant in force.
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
-        let grants = self.grants.values().filter(|s| !s.over);
+        let grants = self.grants.values().filter(|s| s.over.is_none());
         let said = grants.chain(self.extensions.values()).chain(self.open());
         said.map(|s| &s.record)
     }
@@ -141,42 +141,57 @@ impl Floor {
                 true => clock,
                 false => lamport.min(clock),
             },
-            over: false,
+            over: None,
         };
         let holder = said.holder();
-        said.over = self.ended.get(&holder) == Some(&said.id());
+        if self.ended.get(&holder) == Some(&said.id()) {
+            said.over = Some(clock);
+        }
         match record.body() {
             Body::TurnRequest(_) => {
-                let before = self.requests.get(&holder);
-                said.over |= before.is_some_and(|b| b.over && b.id() == said.id());
-                let raised = !said.over && before.is_none_or(|b| b.over);
-                latest(&mut self.requests, said) && raised
+                let before = self.requests.get(&holder).map(|b| (b.id(), b.over));
+                // Whoever says later that their hand is up was not reached by what took it down.
+                if let Some((hand, Some(over))) = before
+                    && hand == said.id()
+                    && lamport <= over
+                {
+                    said.over = Some(over);
+                }
+                let after = (said.id(), said.over);
+                latest(&mut self.requests, said) && before != Some(after)
             }
             Body::TurnGrant(grant) => {
-                let answered = grant.hand.is_some_and(|hand| self.end(holder, hand));
+                let answered = grant.hand.is_some_and(|hand| self.end(holder, hand, clock));
                 latest(&mut self.grants, said) || answered
             }
-            Body::TurnRelease(release) => self.end(release.holder, release.turn),
+            Body::TurnRelease(release) => self.end(release.holder, release.turn, clock),
             Body::TurnExtend(_) => latest(&mut self.extensions, said),
             _ => false,
         }
     }
 
-    /// Without a grant, passes the turn to the first in the queue of those who are here.
-    pub(super) fn pass_on(&mut self, is_here: impl Fn(&PublicKey) -> bool) -> bool {
-        if let Some(turn) = self.passed_on {
-            if self.hand(turn).is_some() && is_here(&turn.0) {
-                return false;
-            }
-            if let Some(last) = self.open().map(|s| self.place(s).0).max() {
-                let had = self.had.entry(turn.0).or_default();
-                *had = last.max(*had);
-            }
+    /// Without a grant, passes the turn to the first in the queue of those who are here. Whoever has it keeps it;
+    /// but if it has only `just_begun`, those who raised their hands at once may not have heard of each other.
+    pub(super) fn pass_on(
+        &mut self,
+        just_begun: bool,
+        is_here: impl Fn(&PublicKey) -> bool,
+    ) -> bool {
+        let current = self.passed_on;
+        let holds = current.filter(|turn| self.hand(*turn).is_some() && is_here(&turn.0));
+        if holds.is_some() && !just_begun {
+            return false;
+        }
+        if let Some((who, _)) = current.filter(|_| holds.is_none())
+            && let Some(last) = self.open().map(|s| self.place(s).0).max()
+        {
+            let had = self.had.entry(who).or_default();
+            *had = last.max(*had);
         }
         let waiting = self.open().filter(|s| is_here(&s.holder()));
         let first = waiting.min_by_key(|s| self.place(s));
-        let first = first.map(|s| (s.holder(), s.id()));
-        std::mem::replace(&mut self.passed_on, first).is_some() || first.is_some()
+        self.passed_on = first.map(|s| (s.holder(), s.id()));
+        self.passed_on != current
     }
 
     /// From now on turns are granted; whoever has the turn keeps it until it ends.
@@ -197,32 +212,27 @@ impl Floor {
     }
 
     /// Somebody is no longer here: neither hand nor turn of theirs remains.
-    pub(super) fn forget(&mut self, member: &PublicKey) {
+    pub(super) fn forget(&mut self, member: &PublicKey, clock: u64) {
         for said in self.all().filter(|s| s.holder() == *member) {
-            said.over = true;
+            said.over.get_or_insert(clock);
         }
     }
 
     /// Ends a turn because its time is over.
-    pub(super) fn expire(&mut self, turn: &RecordId) {
+    pub(super) fn expire(&mut self, turn: &RecordId, clock: u64) {
         for said in self.all().filter(|s| s.id() == *turn) {
-            said.over = true;
+            said.over.get_or_insert(clock);
         }
     }
 
-    /// Ends a hand or turn of `holder`'s, now or when word of it comes.
-    fn end(&mut self, holder: PublicKey, turn: RecordId) -> bool {
-        let mut theirs = self
-            .all()
-            .filter(|s| s.id() == turn && s.holder() == holder);
-        match theirs.next() {
-            Some(said) => !std::mem::replace(&mut said.over, true),
-            None => {
-                drop(theirs);
-                self.ended.insert(holder, turn);
-                false
-            }
+    /// Ends a hand or turn of `holder`'s, now or when word of it comes. Whether it was up or running.
+    fn end(&mut self, holder: PublicKey, turn: RecordId, clock: u64) -> bool {
+        let theirs = |s: &&mut Said| s.id() == turn && s.holder() == holder;
+        if let Some(said) = self.all().find(theirs) {
+            return said.over.replace(clock).is_none();
         }
+        self.ended.insert(holder, turn);
+        false
     }
 
     /// A hand's place in the queue: its author's word, but never before those who waited when the turn last
@@ -241,12 +251,12 @@ impl Floor {
 
     /// Hands that are up.
     fn open(&self) -> impl Iterator<Item = &Said> {
-        self.requests.values().filter(|s| !s.over)
+        self.requests.values().filter(|s| s.over.is_none())
     }
 
     fn hand(&self, (holder, id): (PublicKey, RecordId)) -> Option<&Said> {
         let said = self.requests.get(&holder);
-        said.filter(|s| !s.over && s.id() == id)
+        said.filter(|s| s.over.is_none() && s.id() == id)
     }
 
     fn all(&mut self) -> impl Iterator<Item = &mut Said> {

@@ -466,6 +466,9 @@ pub struct TurnRequest {
     /// Lamport time at which it was raised first: the place in the queue.
     #[n(0)]
     pub since: u64,
+    /// `seq` of the request that raised it first.
+    #[n(1)]
+    pub first: u64,
 }
 
 impl TurnRequest {
@@ -474,7 +477,7 @@ impl TurnRequest {
         let hash = Sha256::new()
             .chain_update(b"undertone/1/hand")
             .chain_update(author.as_bytes())
-            .chain_update(self.since.to_be_bytes());
+            .chain_update(self.first.to_be_bytes());
         RecordId::from_bytes(hash.finalize().into())
     }
 }

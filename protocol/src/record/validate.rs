@@ -94,7 +94,10 @@ pub(super) fn validate(body: &super::Body) -> Result<(), RecordError> {
             require("until", r.until.is_none_or(|u| u <= MAX_INTEGER))?;
             require("cut", r.cut.is_none_or(|c| c.seq <= MAX_INTEGER))
         }
-        Body::TurnRequest(r) => require("since", r.since <= MAX_INTEGER),
+        Body::TurnRequest(r) => {
+            require("since", r.since <= MAX_INTEGER)?;
+            require("first", r.first <= MAX_INTEGER)
+        }
         Body::Mute(m) => require("until", m.until <= MAX_INTEGER),
         Body::Revocation(r) => require("cut", r.cut.seq <= MAX_INTEGER),
         Body::Succession(s) => require("cut", s.cut.seq <= MAX_INTEGER),

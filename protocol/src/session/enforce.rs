@@ -15,6 +15,8 @@ use super::{End, Event, LIVE_MINUTES, Now, Output, Session, Stage};
 
 /// How long somebody is still heard after their turn, so that a last word is not cut.
 const GRACE: Duration = Duration::from_millis(500);
+/// For so long after a turn passed on, a hand that was up before takes it.
+const UNSETTLED: Duration = Duration::from_secs(3);
 /// How long the connection of somebody removed stays open, with nothing of theirs let through, so that the
 /// notice itself can still reach them: they are told why.
 const CLOSE_AFTER: Duration = Duration::from_millis(700);
@@ -177,14 +179,18 @@ impl Session {
             return;
         };
         let me = self.me.public_key();
-        let passes_on = state.floor_mode() == FloorMode::Passive || !self.is_led(now);
         let here: Vec<_> = state
             .members()
             .map(|(key, _)| *key)
             .filter(|key| *key == me || self.presence.keeps_seat(key, now.at))
             .collect();
+        let led = self.is_led(now);
+        let passes_on = state.floor_mode() == FloorMode::Passive || !led;
+        let just_begun = self.turn.filter(|_| !led).is_some_and(|(turn, ends)| {
+            ends + UNSETTLED > now.at + Duration::from_secs(turn.seconds.into())
+        });
         if let Some(state) = self.state.as_mut() {
-            state.pass_turns_on(passes_on, |key| here.contains(key));
+            state.pass_turns_on(passes_on, just_begun, |key| here.contains(key));
         }
         let turn = self.state.as_ref().and_then(|s| s.turn());
         let before = self.turn.take();
@@ -205,13 +211,17 @@ impl Session {
             self.timers.set(Timer::TurnEnd, ends);
             if same.is_none() {
                 self.event(Event::TurnBegan(turn.holder));
+                // Where turns pass on in a led circle, the word of whoever leads counts.
+                if passes_on && self.authority().is_some() {
+                    self.say_hello_soon(now);
+                }
             }
         }
         self.refresh_speaking(now);
     }
 
-    /// Somebody who has been here longer says whose turn it is, and since when: one believes them while one
-    /// is new.
+    /// Somebody says whose turn it is, and since when: one believes whoever acts as leader, and while one is new
+    /// everybody.
     pub(super) fn take_over_turn(&mut self, now: Now, seen: &TurnSeen) {
         if let Some(state) = self.state.as_mut()
             && state.adopt_turn(&seen.turn)

@@ -262,7 +262,7 @@ impl Session {
     }
 
     /// Of those who lead and are here, the leader acts, else the co-leader who comes first.
-    fn is_acting(&self, now: Now) -> bool {
+    pub(super) fn is_acting(&self, now: Now) -> bool {
         let (Some(_), Some(state)) = (self.authority(), &self.state) else {
             return false;
         };

@@ -256,7 +256,11 @@ impl Session {
         if differs {
             self.say_hello_soon(now);
         }
-        if let Some(turn) = hello.turn.filter(|_| now.at < self.presence.fast_until) {
+        let is_new = now.at < self.presence.fast_until;
+        if let Some(turn) = hello
+            .turn
+            .filter(|_| is_new || self.acts_as_leader(&author, now))
+        {
             self.take_over_turn(now, &turn);
         }
         if !hello.voice_keys.contains(&self.voice.own_key_id()) {
@@ -297,6 +301,14 @@ impl Session {
         self.authority().is_some() || self.has_authority_within(LED_FOR, now)
     }
 
+    /// Whether somebody else is the one who leads here now: the leader, else the co-leader who comes first.
+    fn acts_as_leader(&self, member: &PublicKey, now: Now) -> bool {
+        let leads = |s: &CircleState| *member == s.leader() || s.leads(member);
+        self.state.as_ref().is_some_and(|s| {
+            leads(s) && self.presence.rank(s, member, now.at) == 0 && !self.is_acting(now)
+        })
+    }
+
     /// Whether notices of those who lead arrive: otherwise nobody is let in, and no key is given out.
     pub(super) fn is_moderation_verified(&self, now: Now) -> bool {
         self.authority().is_some()
@@ -324,7 +336,8 @@ impl Session {
             return Ok(());
         }
         let since = self.next_lamport();
-        let request = self.sign_own(now, LIVE_MINUTES, TurnRequest { since })?;
+        let first = self.next_seq;
+        let request = self.sign_own(now, LIVE_MINUTES, TurnRequest { since, first })?;
         self.hand_said = Some(now.at);
         self.publish_own(now, request)
     }
@@ -339,7 +352,7 @@ impl Session {
         let Some(Body::TurnRequest(raised)) = waiting.map(Record::body) else {
             return;
         };
-        let since = raised.since;
+        let (since, first) = (raised.since, raised.first);
         if self
             .hand_said
             .is_some_and(|said| now.at < said + HELLO_EVERY)
@@ -347,7 +360,7 @@ impl Session {
             return;
         }
         self.hand_said = Some(now.at);
-        if let Ok(request) = self.sign_own(now, LIVE_MINUTES, TurnRequest { since })
+        if let Ok(request) = self.sign_own(now, LIVE_MINUTES, TurnRequest { since, first })
             && let Some(state) = self.state.as_mut()
         {
             let _ = state.apply(&request);

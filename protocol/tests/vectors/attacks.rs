@@ -167,7 +167,11 @@ fn decisions(n: usize) -> Body {
 fn words(n: usize) -> Body {
     let subject = person(LEADER).public_key();
     match n % 2 {
-        0 => TurnRequest { since: n as u64 }.into(),
+        0 => TurnRequest {
+            since: n as u64,
+            first: n as u64,
+        }
+        .into(),
         _ => Thanks {
             subject,
             gratitude: Gratitude::IHearYou,
@@ -267,11 +271,12 @@ fn nothing_replayed_is_accepted() {
         let who = MEMBERS[1 + n % 4];
         let subject = person(who).public_key();
         let key = signing(who);
-        let since = n as u64;
-        ring.genuine(&key, TurnRequest { since });
+        let (since, first) = (n as u64, n as u64);
+        let request = TurnRequest { since, first };
+        ring.genuine(&key, request.clone());
         let release = TurnRelease {
             holder: subject,
-            turn: TurnRequest { since }.hand(&subject),
+            turn: request.hand(&subject),
         };
         ring.genuine(&key, release);
         ring.genuine(&key, words(1));
@@ -366,13 +371,7 @@ fn nothing_of_another_kind_is_accepted() {
         let on = n % 2 == 0;
         let (number, seconds) = (1 + n as u32 % 3_600, 1 + n as u16 % 3_600);
         let alike: [(Body, Body); 8] = [
-            (
-                TurnRequest { since: 1 }.into(),
-                Mode {
-                    floor: FloorMode::Passive,
-                }
-                .into(),
-            ),
+            (Freeze { on: true }.into(), Door { open: true }.into()),
             (Door { open: on }.into(), Freeze { on }.into()),
             (
                 Reinstatement {

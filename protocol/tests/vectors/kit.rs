@@ -278,7 +278,7 @@ pub fn samples() -> Vec<(&'static str, Record)> {
                 ..removal
             }),
         ),
-        ("turn request", sign(TurnRequest { since: 5 })),
+        ("turn request", sign(TurnRequest { since: 5, first: 1 })),
         (
             "turn grant",
             sign(TurnGrant {
@@ -292,7 +292,7 @@ pub fn samples() -> Vec<(&'static str, Record)> {
             sign(TurnGrant {
                 holder: subject,
                 seconds: 1,
-                hand: Some(TurnRequest { since: 5 }.hand(&subject)),
+                hand: Some(TurnRequest { since: 5, first: 1 }.hand(&subject)),
             }),
         ),
         (

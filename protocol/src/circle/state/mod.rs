@@ -179,16 +179,23 @@ impl CircleState {
 
     /// Ends the turn because its time is over.
     pub fn expire_turn(&mut self, turn: &RecordId) {
-        self.floor.expire(turn);
+        self.floor.expire(turn, self.lamport());
     }
-    /// Lets the turn pass from one to the next of those for whom `is_here` holds, or stops doing so. Whether
-    /// anything changed.
-    pub fn pass_turns_on(&mut self, on: bool, is_here: impl Fn(&PublicKey) -> bool) -> bool {
+    /// Lets the turn pass from one to the next of those for whom `is_here` holds, or stops doing so. One that has
+    /// `just_begun` goes to whoever was first after all. Whether anything changed.
+    pub fn pass_turns_on(
+        &mut self,
+        on: bool,
+        just_begun: bool,
+        is_here: impl Fn(&PublicKey) -> bool,
+    ) -> bool {
         if !on || self.is_frozen() {
             return self.floor.stop_passing_on();
         }
         let mut floor = std::mem::take(&mut self.floor);
-        let changed = floor.pass_on(|key| is_here(key) && policy::may_take_turn(self, key));
+        let changed = floor.pass_on(just_begun, |key| {
+            is_here(key) && policy::may_take_turn(self, key)
+        });
         self.floor = floor;
         changed
     }
@@ -337,9 +344,10 @@ impl CircleState {
 
     /// Whoever is gone keeps neither hand nor turn, nor a place at the door.
     fn tidy(&mut self, changes: &[Change]) {
+        let clock = self.lamport();
         for change in changes {
             if let Change::Removed(key) | Change::Left(key) = change {
-                self.floor.forget(key);
+                self.floor.forget(key, clock);
                 self.knocks.applicants.remove(key);
             }
         }
