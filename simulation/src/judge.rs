@@ -347,14 +347,17 @@ impl World {
         let removed = session.epoch_audience();
         let removed = removed.iter().filter(|key| state.is_removed(key));
         let leading = session.view(self.now()).leading;
-        let led = self.nodes[index].led;
+        let (led, led_from) = (self.nodes[index].led, self.nodes[index].led_from);
         // Nobody talks to somebody removed who was out of reach: they go on with the key they have.
         let is_out = self.judge.removed.contains(&self.nodes[index].key());
         let watch = self.judge.nodes.entry(index).or_default();
         // Whoever leads changes the key in the same breath; the others when it reaches them.
         let late = removed
             .filter_map(|key| watch.enforced.get(key))
-            .any(|since| leading || (at > *since + REKEY_WITHIN && at < led + REKEY_WITHIN));
+            .any(|since| {
+                let from = led_from.max(*since);
+                leading || (at > from + REKEY_WITHIN && at < led + REKEY_WITHIN)
+            });
         let grown = audience.difference(&watch.audience).next().is_some();
         let unverified = grown && !leading && index != 0 && at > led + UNVERIFIED_AFTER;
         watch.audience = audience;

@@ -18,6 +18,8 @@ use undertone_protocol::voice::OPUS_BYTES;
 use crate::judge::Judge;
 use crate::network::Network;
 
+/// Between two messages of somebody who is reached: hellos come every 30 seconds.
+const LONG_PAUSE: Duration = Duration::from_secs(40);
 /// How long storing takes.
 const STORE_DELAY: Duration = Duration::from_millis(4);
 /// How long an open door's puzzle takes.
@@ -68,6 +70,8 @@ pub struct Node {
     pub is_sybil: bool,
     /// When a control message of the leader last arrived.
     pub(crate) led: Duration,
+    /// Since when they have arrived without a long pause.
+    pub(crate) led_from: Duration,
 }
 
 impl Node {
@@ -321,6 +325,7 @@ impl World {
             island: 0,
             is_sybil: false,
             led: self.now,
+            led_from: self.now,
         });
         let index = self.nodes.len() - 1;
         self.judge.knows(self.nodes[index].key());
@@ -400,6 +405,9 @@ impl World {
             _ => node.cut_off || node.deaf,
         };
         if matches!(delivery, Delivery::Control(0, ..)) && !lost {
+            if self.now > node.led + LONG_PAUSE {
+                node.led_from = self.now;
+            }
             node.led = self.now;
         }
         let Some(session) = self.nodes[index].session.as_mut().filter(|_| !lost) else {

@@ -7,7 +7,8 @@ use undertone_simulation::adversary::Adversary;
 use undertone_simulation::scenario::{ALL, Scenario};
 
 /// Seeds that once broke a rule.
-const REGRESSIONS: [(&str, u64); 16] = [
+const REGRESSIONS: [(&str, u64); 17] = [
+    ("withheld", 40_089),
     ("churn", 0),
     ("churn", 1009),
     ("partition", 135),

@@ -145,6 +145,7 @@ impl Floor {
         };
         let holder = said.holder();
         if self.ended.get(&holder) == Some(&said.id()) {
+            self.ended.remove(&holder);
             said.over = Some(clock);
         }
         match record.body() {
