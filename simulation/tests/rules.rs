@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use undertone_protocol::circle::Role;
-use undertone_protocol::record::{AdmissionMode, FloorMode, Gratitude, RouteKind};
+use undertone_protocol::record::{AdmissionMode, FloorMode, Gratitude, MAX_INTEGER, RouteKind};
 use undertone_protocol::session::{Act, End, Event, Stage};
 use undertone_simulation::adversary::Adversary;
 use undertone_simulation::network::Network;
@@ -331,14 +331,19 @@ fn a_hand_raised_far_ahead_is_answered_like_any_other() {
 }
 
 #[test]
-fn whoever_claims_to_have_waited_longest_gets_no_more_turns_than_others() {
-    let mut world = circle(66, 3);
+fn whatever_they_claim_about_their_hand_nobody_gets_more_turns_than_others() {
+    claims(66, |second| second / 20);
+    claims(67, |_| MAX_INTEGER);
+}
+
+fn claims(seed: u64, since: impl Fn(u64) -> u64) {
+    let mut world = circle(seed, 3);
     world.act(0, Act::SetFloorMode(FloorMode::Passive)).unwrap();
     world.run_for(seconds(1));
     let (mut held, mut apart) = ([0; 4], 0);
     for second in 0..900 {
         if second % 20 == 0 {
-            world.claim_hand(1, second / 20);
+            world.claim_hand(1, since(second));
         }
         for node in [2, 3] {
             if holder(&world, node) != Some(node) {
@@ -357,6 +362,82 @@ fn whoever_claims_to_have_waited_longest_gets_no_more_turns_than_others() {
         held[turn.unwrap_or(0)] += 1;
     }
     assert!(held[1] <= held[2].min(held[3]), "{held:?} s");
+}
+
+#[test]
+fn turns_pass_on_when_whoever_gave_them_vanishes() {
+    let mut world = circle(68, 3);
+    for node in [1, 2, 3] {
+        world.act(node, Act::RaiseHand).unwrap();
+    }
+    world.run_for(seconds(2));
+    world.kill(0);
+    world.run_for(seconds(100));
+    let turn = holder(&world, 1);
+    assert!(turn.is_some());
+    assert!(holder(&world, 2) == turn && holder(&world, 3) == turn);
+}
+
+#[test]
+fn a_turn_of_somebody_who_may_no_longer_speak_stands_in_nobodys_way() {
+    let mut world = circle(69, 3);
+    world.act(0, Act::SetFloorMode(FloorMode::Passive)).unwrap();
+    let whom = world.node(1).key();
+    world.act(0, Act::GiveTurn(whom)).unwrap();
+    world.act(2, Act::RaiseHand).unwrap();
+    world.run_for(seconds(1));
+    assert_eq!(holder(&world, 3), Some(1));
+    let state = world.node(3).session().unwrap().state().unwrap();
+    assert!(
+        state.queue().eq([world.node(2).key()]),
+        "waits, seen by all"
+    );
+    remove(&mut world, 0, 1);
+    world.run_for(seconds(1));
+    assert_eq!(holder(&world, 3), Some(2));
+}
+
+#[test]
+fn a_hand_that_nobody_says_is_up_any_more_comes_down() {
+    let mut world = circle(71, 3);
+    for node in [1, 2] {
+        world.act(node, Act::RaiseHand).unwrap();
+    }
+    world.run_for(seconds(300));
+    let up = |world: &World, seen_by, of| {
+        let state = world.node(seen_by).session().unwrap().state().unwrap();
+        state.hand_of(&world.node(of).key()).is_some()
+    };
+    assert!(
+        up(&world, 0, 1) && up(&world, 3, 2),
+        "as long as they say so"
+    );
+    world.kill(1);
+    world.run_for(seconds(140));
+    for node in [0, 2, 3] {
+        assert!(!up(&world, node, 1) && up(&world, node, 2));
+    }
+}
+
+#[test]
+fn whoever_starts_again_during_their_turn_has_it_and_can_give_it_back() {
+    let mut world = circle(70, 3);
+    world.act(0, Act::SetFloorMode(FloorMode::Passive)).unwrap();
+    world.run_for(seconds(1));
+    for node in [1, 2] {
+        world.act(node, Act::RaiseHand).unwrap();
+        world.run_for(seconds(1));
+    }
+    world.kill(1);
+    world.run_for(seconds(2));
+    world.restart(1).unwrap();
+    world.run_for(seconds(10));
+    assert_eq!(holder(&world, 1), Some(1));
+    world.act(1, Act::Pass).unwrap();
+    world.run_for(seconds(1));
+    for node in 0..4 {
+        assert_eq!(holder(&world, node), Some(2));
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::id::{PublicKey, RecordId};
 use crate::record::{Body, Record};
 
 /// Behind by more than this, a grant of somebody new to a busy circle counts as made when it was heard.
-const CONCURRENT: u64 = 1 << 10;
+pub(super) const CONCURRENT: u64 = 1 << 10;
 
 /// A turn somebody has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,8 @@ pub struct Turn {
 #[derive(Debug, Clone)]
 struct Said {
     record: Record,
-    /// Among the grants of several who lead, the latest counts.
+    /// Of a grant: when it was made, as the latest of several counts. Of a hand: when it was raised, as far as
+    /// its author can be believed.
     at: u64,
     /// The Lamport time here at which it was answered, given back or ended, or its time was over.
     over: Option<u64>,
@@ -62,8 +63,8 @@ pub struct Floor {
     grants: BTreeMap<PublicKey, Said>,
     /// The latest extension of each authority: which turn, how long in all.
     extensions: BTreeMap<PublicKey, Said>,
-    /// The last hand or turn of each person that ended before word of it came.
-    ended: BTreeMap<PublicKey, RecordId>,
+    /// The last hand or turn of each person that ended before word of it came, and when.
+    ended: BTreeMap<PublicKey, (RecordId, u64)>,
     /// Who has the turn without a grant, by which hand.
     passed_on: Option<(PublicKey, RecordId)>,
     /// The last place in the queue when the turn passed on from somebody: they come after it.
@@ -71,26 +72,27 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// Raised hands, next first.
-    pub fn queue(&self) -> impl Iterator<Item = PublicKey> {
-        let holds = |s: &Said| self.passed_on == Some((s.holder(), s.id()));
-        let mut raised: Vec<_> = self.open().filter(|s| !holds(s)).collect();
+    /// Raised hands but the one that has the `turn`, next first.
+    pub(super) fn queue(&self, turn: Option<RecordId>) -> impl Iterator<Item = PublicKey> {
+        let mut raised: Vec<_> = self.open().filter(|s| Some(s.id()) != turn).collect();
         raised.sort_by_key(|s| self.place(s));
         raised.into_iter().map(Said::holder)
     }
 
-    /// Whose turn it is. Grants by keys that `leads` denies are passed over.
+    /// Whose turn it is. Grants by keys that `leads` denies are passed over, and those to whom `may_speak` denies
+    /// them end nothing.
     pub(super) fn turn(
         &self,
         turn_seconds: u16,
         leads: impl Fn(&PublicKey) -> bool,
+        may_speak: impl Fn(&PublicKey) -> bool,
     ) -> Option<Turn> {
         let granted = self
             .grants
             .values()
             .filter(|s| leads(&s.record.author()))
             .max_by_key(|s| (s.at, s.id()))
-            .filter(|s| s.over.is_none());
+            .filter(|s| s.over.is_none() && may_speak(&s.holder()));
         let said = granted.or_else(|| self.hand(self.passed_on?))?;
         let seconds = match said.record.body() {
             Body::TurnGrant(grant) => grant.seconds,
@@ -124,6 +126,11 @@ impl Floor {
         said.map(Said::id)
     }
 
+    /// Hands that are up: whose, which, and the request that said so last.
+    pub(super) fn hands(&self) -> impl Iterator<Item = (PublicKey, RecordId, RecordId)> {
+        self.open().map(|s| (s.holder(), s.id(), s.record.id()))
+    }
+
     /// What somebody who comes in now needs to know: open requests, and the grant in force.
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
         let grants = self.grants.values().filter(|s| s.over.is_none());
@@ -144,20 +151,16 @@ impl Floor {
             over: None,
         };
         let holder = said.holder();
-        if self.ended.get(&holder) == Some(&said.id()) {
-            self.ended.remove(&holder);
-            said.over = Some(clock);
-        }
+        let ended = self.ended.get(&holder);
+        said.over = ended.filter(|e| e.0 == said.id()).map(|e| e.1);
         match record.body() {
-            Body::TurnRequest(_) => {
+            Body::TurnRequest(request) => {
                 let before = self.requests.get(&holder).map(|b| (b.id(), b.over));
+                let known = self.requests.get(&holder).filter(|b| b.id() == said.id());
+                said.at = known.map_or(request.since.min(clock), |b| b.at);
                 // Whoever says later that their hand is up was not reached by what took it down.
-                if let Some((hand, Some(over))) = before
-                    && hand == said.id()
-                    && lamport <= over
-                {
-                    said.over = Some(over);
-                }
+                let over = known.and_then(|b| b.over).or(said.over);
+                said.over = over.filter(|over| lamport <= *over);
                 let after = (said.id(), said.over);
                 latest(&mut self.requests, said) && before != Some(after)
             }
@@ -232,21 +235,17 @@ impl Floor {
         if let Some(said) = self.all().find(theirs) {
             return said.over.replace(clock).is_none();
         }
-        self.ended.insert(holder, turn);
+        self.ended.insert(holder, (turn, clock));
         false
     }
 
-    /// A hand's place in the queue: its author's word, but never before those who waited when the turn last
-    /// passed on from them.
-    fn place(&self, request: &Said) -> (u64, bool, PublicKey) {
-        let holder = request.holder();
-        let since = match request.record.body() {
-            Body::TurnRequest(request) => request.since,
-            _ => u64::MAX,
-        };
+    /// A hand's place in the queue: since when it is up, but never before those who waited when the turn last
+    /// passed on from its holder.
+    fn place(&self, hand: &Said) -> (u64, bool, PublicKey) {
+        let holder = hand.holder();
         match self.had.get(&holder) {
-            Some(had) if *had >= since => (*had, true, holder),
-            _ => (since, false, holder),
+            Some(had) if *had >= hand.at => (*had, true, holder),
+            _ => (hand.at, false, holder),
         }
     }
 

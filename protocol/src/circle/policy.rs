@@ -1,7 +1,7 @@
 //! Who may say what. The only such table: state, session, relay and window all ask here.
 
 use crate::id::PublicKey;
-use crate::record::{AdmissionMode, Body, Charter, Kind, Record, Role};
+use crate::record::{AdmissionMode, Body, Charter, Kind, Record, Role, TurnGrant, TurnRelease};
 
 use super::CircleState;
 use super::chains::{Powers, Rank};
@@ -229,6 +229,12 @@ pub fn check(state: &CircleState, record: &Record) -> Result<(), Refused> {
             .then_some(())
             .ok_or(Refused::OtherTexts),
         Body::TurnRequest(_) if !takes_turns(state, &author) => Err(Refused::Listener),
+        Body::TurnGrant(TurnGrant { holder, .. })
+        | Body::TurnRelease(TurnRelease { holder, .. })
+            if !state.is_admitted(holder) =>
+        {
+            Err(Refused::NotMember)
+        }
         Body::TurnRelease(r) if r.holder != author && !state.leads(&author) => {
             Err(Refused::NotOneself)
         }

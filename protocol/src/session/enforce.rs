@@ -15,6 +15,8 @@ use super::{End, Event, LIVE_MINUTES, Now, Output, Session, Stage};
 
 /// How long somebody is still heard after their turn, so that a last word is not cut.
 const GRACE: Duration = Duration::from_millis(500);
+/// A hand that nobody says is up any more, not even whose it is.
+const HAND_FOR: Duration = Duration::from_secs(100);
 /// For so long after a turn passed on, a hand that was up before takes it.
 const UNSETTLED: Duration = Duration::from_secs(3);
 /// How long the connection of somebody removed stays open, with nothing of theirs let through, so that the
@@ -174,7 +176,30 @@ impl Session {
     }
 
     /// Compares the turn with what it was: begins it, ends it, lengthens it.
+    /// Whoever has a hand up says so every half minute. One that is only remembered here is down: its author
+    /// was answered, and did not hear of it in time, or has started again and does not know of it.
+    fn lower_forgotten_hands(&mut self, now: Now) {
+        let Some(state) = &mut self.state else {
+            return;
+        };
+        let me = self.me.public_key();
+        let turn = state.turn().map(|t| t.id);
+        let hands: Vec<_> = state.hands().filter(|h| h.0 != me).collect();
+        self.hands
+            .retain(|key, _| hands.iter().any(|h| h.0 == *key));
+        for (key, hand, request) in hands {
+            let (last, since) = self.hands.entry(key).or_insert((request, now.at));
+            if *last != request {
+                (*last, *since) = (request, now.at);
+            }
+            if now.at > *since + HAND_FOR && turn != Some(hand) {
+                state.expire_turn(&hand);
+            }
+        }
+    }
+
     pub(super) fn follow_floor(&mut self, now: Now) {
+        self.lower_forgotten_hands(now);
         let Some(state) = &self.state else {
             return;
         };

@@ -74,6 +74,8 @@ pub struct Session {
     /// The present turn, and when it ends.
     turn: Option<(Turn, Duration)>,
     heard_until: BTreeMap<PublicKey, Duration>,
+    /// The last request of each person whose hand is up, and when it was noticed.
+    hands: BTreeMap<PublicKey, (RecordId, Duration)>,
     /// Connections of people who were removed, and when to close them.
     closing: Vec<(Duration, TransportId)>,
     /// Whose connections were closed, so that they can be let in again.
@@ -131,6 +133,7 @@ impl Session {
             catch_up: None,
             turn: None,
             heard_until: BTreeMap::new(),
+            hands: BTreeMap::new(),
             closing: Vec::new(),
             blocked: BTreeMap::new(),
             auto_admit: false,

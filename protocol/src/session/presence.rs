@@ -142,6 +142,8 @@ impl Session {
     }
 
     pub(super) fn say_hello(&mut self, now: Now) {
+        // Whoever had or gave turns may have gone without a word.
+        self.follow_floor(now);
         self.renew_hand(now);
         let message = CircleMessage {
             records: self.hello_records(now),
@@ -181,12 +183,14 @@ impl Session {
             digest: digest(state),
             turn: self.turn.as_ref().map(elapsed),
         };
-        // One's raised hand and the turn one gave or has, so that newcomers learn of them.
+        // One's raised hand and the turn one gave or has, so that newcomers learn of them; and all that is up, if
+        // one comes first, for whoever has started again and does not know their own.
         let holds = self.turn.is_some_and(|(turn, _)| turn.holder == me);
+        let speaks_for_all = holds || self.presence.rank(state, &me, now.at) == 0;
         let authority = self.authority();
         let floor: Vec<_> = state
             .floor_records()
-            .filter(|r| r.author() == me || Some(r.author()) == authority || holds)
+            .filter(|r| r.author() == me || Some(r.author()) == authority || speaks_for_all)
             .cloned()
             .collect();
         self.sign_own(now, HELLO_MINUTES, hello)
@@ -332,7 +336,7 @@ impl Session {
     pub(super) fn raise_hand(&mut self, now: Now) -> Result<(), super::SessionError> {
         let state = self.inside()?;
         let me = self.me.public_key();
-        if state.queue().any(|key| key == me) {
+        if state.hand_of(&me).is_some() {
             return Ok(());
         }
         let since = self.next_lamport();

@@ -12,7 +12,7 @@ use crate::weakness::Weakness;
 
 use super::chains::{Chains, Inserted, MAX_LAMPORT_STEP, Powers};
 use super::change::{Applied, Change};
-use super::floor::Floor;
+use super::floor::{CONCURRENT, Floor};
 use super::knocks::{self, Knock, Knocks};
 use super::policy::{self, Refused};
 use super::roster::{Given, Roster};
@@ -129,6 +129,10 @@ impl CircleState {
         }
         policy::check(self, record)?;
         self.observe(record);
+        if kind == Kind::TurnGrant && record.payload().lamport + CONCURRENT < self.clock {
+            // It counts as made now, and after whatever was made now before.
+            self.clock += 1;
+        }
         let author = record.author();
         let changes = match record.body() {
             Body::Pledge(_) => match self.knocks.pledge(record)? {

@@ -122,15 +122,15 @@ impl CircleState {
     /// Raised hands, next first.
     pub fn queue(&self) -> impl Iterator<Item = PublicKey> {
         self.floor
-            .queue()
+            .queue(self.turn().map(|t| t.id))
             .filter(|key| policy::may_take_turn(self, key))
     }
     /// Whose turn it is.
     pub fn turn(&self) -> Option<Turn> {
-        let turn = self
-            .floor
-            .turn(self.charter.turn_seconds, |key| self.leads(key));
-        turn.filter(|t| !self.is_frozen() && policy::may_take_turn(self, &t.holder))
+        let may_speak = |key: &PublicKey| policy::may_take_turn(self, key);
+        let seconds = self.charter.turn_seconds;
+        let turn = self.floor.turn(seconds, |key| self.leads(key), may_speak);
+        turn.filter(|t| !self.is_frozen() && may_speak(&t.holder))
     }
     /// The hand that somebody has up.
     pub fn hand_of(&self, member: &PublicKey) -> Option<RecordId> {
@@ -141,6 +141,10 @@ impl CircleState {
     pub fn request_of(&self, member: &PublicKey, granted: bool) -> Option<&Record> {
         let granted = granted && self.floor_mode() == FloorMode::Active;
         self.floor.request_of(member, granted)
+    }
+    /// Hands that are up: whose, which, and the request that said so last.
+    pub fn hands(&self) -> impl Iterator<Item = (PublicKey, RecordId, RecordId)> {
+        self.floor.hands()
     }
     /// What somebody who comes in now needs to know of turns.
     pub fn floor_records(&self) -> impl Iterator<Item = &Record> {
