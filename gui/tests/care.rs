@@ -169,7 +169,7 @@ fn there_are_three_ways_to_go_and_each_is_asked_about() {
 #[test]
 fn only_a_founder_who_does_not_lead_can_take_the_lead_again() {
     let mut circle = samples::circle(7);
-    circle.can_recover = true;
+    circle.door.can_recover = true;
     let (node, mut window) = inside(circle);
     assert!(pressed(&node, &mut window, &["Take the lead again"]).is_empty());
     assert_eq!(pressed(&node, &mut window, &["Take the lead"]), ["Recover"]);

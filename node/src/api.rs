@@ -269,6 +269,8 @@ pub struct Door {
     pub texts: TextsHash,
     /// The texts that one signed last, in whatever circle.
     pub signed: Option<TextsHash>,
+    /// Whether one founded it, and could take the lead with a new group key.
+    pub can_recover: bool,
 }
 
 /// The circle as its member sees it.
@@ -312,8 +314,6 @@ pub struct Circle {
     pub door_open: bool,
     /// Whether one is asked to cease, and has not said that one heard it.
     pub asked_to_cease: bool,
-    /// Whether one could take the lead with a new group key.
-    pub can_recover: bool,
 }
 
 impl Circle {

@@ -102,6 +102,15 @@ fn removal(subject: PublicKey) -> Removal {
     }
 }
 
+/// A key that signs what its owner should not.
+#[derive(Debug, Clone)]
+pub enum Hand {
+    /// A group key, stolen or not.
+    Group(GroupKey),
+    /// The pseudonym of a member.
+    Member(NodeIndex),
+}
+
 impl World {
     /// One move, twice a second. `member` is the member who does it.
     pub fn misbehave(&mut self, adversary: Adversary, member: NodeIndex) {
@@ -380,6 +389,28 @@ impl World {
         ahead.lamport = (ahead.lamport + by).min(MAX_INTEGER);
         if let Some(record) = self.pseudonym(member).and_then(|me| me.sign(ahead).ok()) {
             self.send_records(member, &[record]);
+        }
+    }
+
+    /// The group key that leads now, as a thief would have it.
+    pub fn stolen_key(&self) -> Option<Hand> {
+        self.nodes[0].group_key.clone().map(Hand::Group)
+    }
+
+    /// An entry for any place of a chain, signed by whoever has its key.
+    pub fn entry(&self, hand: &Hand, at: (u64, RecordId), lamport: u64, body: Body) -> Option<Record> {
+        let mut entry = draft(self, at.0, Some(at.1), body);
+        entry.lamport = lamport;
+        match hand {
+            Hand::Group(key) => key.sign(entry).ok(),
+            Hand::Member(member) => self.pseudonym(*member)?.sign(entry).ok(),
+        }
+    }
+
+    /// A member tells everybody of these.
+    pub fn tell(&mut self, by: NodeIndex, records: &[Record]) {
+        for part in records.chunks(16) {
+            self.send_records(by, part);
         }
     }
 

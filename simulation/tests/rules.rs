@@ -11,6 +11,8 @@ use undertone_simulation::adversary::Adversary;
 use undertone_simulation::network::Network;
 use undertone_simulation::world::{NodeIndex, World};
 
+#[path = "rules/keys.rs"]
+mod keys;
 #[path = "rules/turns.rs"]
 mod turns;
 

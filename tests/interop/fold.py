@@ -12,6 +12,7 @@ LEADING, BESIDE = 0, 1
 ONLY_LEADING = {CHARTER, DELEGATION, REVOCATION, CLOSE}
 INVITE = 1
 STEP = 2**20
+BRANCHES = 16
 
 Said = collections.namedtuple("Said", "id kind author seq prev lamport created body")
 
@@ -61,18 +62,21 @@ class Circle:
         self.left = {(each.author, each.body[0]) for each in leaves if each.body[0] in named}
 
     # 14.1
+    def settled(self, author, begins, cut):
+        back, ident = [], cut[1]
+        for seq in range(cut[0], 0, -1):
+            entry = self.places[author][seq].get(ident) if seq in self.places[author] else None
+            if entry is None:
+                return None
+            back.append(entry)
+            ident = entry.prev
+        return back[::-1] if ident == begins else None
+
     def path(self, author, begins, cut=None):
         chain = self.places[author]
-        if cut is not None:
-            back, ident = [], cut[1]
-            for seq in range(cut[0], 0, -1):
-                entry = chain[seq].get(ident) if seq in chain else None
-                if entry is None:
-                    break
-                back.append(entry)
-                ident = entry.prev
-            if len(back) == cut[0] and ident == begins:
-                return back[::-1]
+        settled = None if cut is None else self.settled(author, begins, cut)
+        if settled is not None:
+            return settled
         path, last, seq = [], begins, 1
         while (cut is None or seq <= cut[0]) and len(chain.get(seq, ())) == 1:
             (entry,) = chain[seq].values()
@@ -82,12 +86,14 @@ class Circle:
             last, seq = entry.id, seq + 1
         return path
 
-    def removals(self, author, cut):
-        chain = self.places[author]
+    def removals(self, author, begins, cut):
+        settled = None if cut is None else self.settled(author, begins, cut)
+        if settled is not None:
+            return [entry for entry in settled if entry.kind == REMOVAL]
         return [
-            entry
-            for seq in sorted(chain) if cut is None or seq <= cut[0]
-            for entry in chain[seq].values() if entry.kind == REMOVAL
+            place[ident]
+            for seq, place in sorted(self.places[author].items()) if cut is None or seq <= cut[0]
+            for ident in sorted(ident for ident in place if place[ident].kind == REMOVAL)[:BRANCHES]
         ]
 
     # 14.2 to 14.4
@@ -115,10 +121,14 @@ class Circle:
                 if entry.kind == REVOCATION and beside(entry.body[0]):
                     powers[entry.body[0]].cut = earlier(powers[entry.body[0]].cut, cut_of(entry.body[1]))
         for key, _ in leaders:
-            for removal in self.removals(key, powers[key].cut):
+            for removal in self.removals(key, powers[key].begins, powers[key].cut):
                 if beside(removal.body[0]):
                     powers[removal.body[0]].cut = earlier(powers[removal.body[0]].cut, leaves(removal))
-        quarrels = [removal for key in powers if beside(key) for removal in self.removals(key, powers[key].cut)]
+        quarrels = [
+            removal
+            for key, power in powers.items() if power.rank == BESIDE
+            for removal in self.removals(key, power.begins, power.cut)
+        ]
         for removal in quarrels:
             if beside(removal.body[0]):
                 powers[removal.body[0]].dispute = earlier(powers[removal.body[0]].dispute, leaves(removal))
@@ -133,16 +143,18 @@ class Circle:
             power.head = (path[-1].seq, path[-1].id) if path else (0, power.begins)
             power.fork = min((seq for seq, place in self.places[key].items() if len(place) > 1), default=None)
             more = [
-                removal for removal in self.removals(key, power.cut)
+                removal for removal in self.removals(key, power.begins, power.cut)
                 if removal not in path
                 and (end is None or removal.seq <= end[0] or (removal.body[0] in powers and powers[removal.body[0]].rank == BESIDE))
             ]
-            stands += [(entry.lamport, power.rank, entry.author, entry.seq, entry.id, entry) for entry in path + more]
+            carries = power.rank == LEADING
+            stands += [(each.lamport, power.rank, each.author, each.seq, each.id, each, carries) for each in path]
+            stands += [(each.lamport, power.rank, each.author, each.seq, each.id, each, False) for each in more]
         kept, led = [], 0
-        for lamport, rank, *_, entry in sorted(stands, key=lambda each: each[:5]):
+        for lamport, rank, *_, entry, carries in sorted(stands, key=lambda each: each[:5]):
             if lamport <= led + (2 if rank == LEADING else 1) * STEP:
                 kept.append(entry)
-                led = lamport if rank == LEADING else led
+                led = lamport if carries else led
         return kept
 
     # 14.6 to 14.8

@@ -56,7 +56,8 @@ fn parting(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle, way: PartingWa
     settle(screen, answer, put_away, command);
 }
 
-fn recover(ui: &mut Ui, screen: &mut Screen<'_>) {
+/// Taking the lead with a new key.
+pub(super) fn recover(ui: &mut Ui, screen: &mut Screen<'_>) {
     let words = &screen.words.asking;
     let mut answer = None;
     let put_away = sheet(ui, "recover", |ui| {

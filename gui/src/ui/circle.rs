@@ -168,7 +168,7 @@ fn strips(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle) {
             });
         });
     }
-    if circle.can_recover && !circle.leading {
+    if circle.door.can_recover && !circle.leading {
         let press = Press::secondary(words.lead_again)
             .icon(Icon::Lantern)
             .small();

@@ -4,11 +4,12 @@ use egui::Ui;
 use egui::accesskit::Live;
 use undertone_node::api::{AdmissionMode, Command, Door};
 
-use super::Screen;
 use super::connecting::ripples;
 use super::shell::{Foot, FootPress, gap, page};
+use super::{Screen, asking};
 use crate::theme::{COLUMN, Palette, space};
-use crate::widgets::{Icon, prose};
+use crate::view_state::Asking;
+use crate::widgets::{Icon, Press, prose};
 
 pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, door: &Door) {
     let words = &screen.words.waiting;
@@ -41,7 +42,18 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, door: &Door) {
                 });
             }
         });
+        if door.can_recover {
+            gap(ui, space::M);
+            prose::small(ui, screen.words.circle.lead_lost);
+            let press = Press::secondary(screen.words.circle.lead_again).icon(Icon::Lantern);
+            if ui.add(press.small()).clicked() {
+                screen.view.inside.asking = Some(Asking::Recover);
+            }
+        }
     });
+    if screen.view.inside.asking == Some(Asking::Recover) {
+        asking::recover(ui, screen);
+    }
     if pressed == Some(FootPress::Back) {
         screen.send(Command::Leave);
     }

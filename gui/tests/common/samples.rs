@@ -81,6 +81,7 @@ pub fn door() -> Door {
         practice: false,
         texts: texts::hash(),
         signed: None,
+        can_recover: false,
     }
 }
 
@@ -182,7 +183,6 @@ pub fn circle(people: u8) -> Circle {
         frozen: false,
         door_open: true,
         asked_to_cease: false,
-        can_recover: false,
     }
 }
 
@@ -276,7 +276,7 @@ pub fn places() -> Vec<(&'static str, Snapshot)> {
     };
     let roles = {
         let mut circle = circle(9);
-        circle.can_recover = true;
+        circle.door.can_recover = true;
         circle.queue.clear();
         let roles = [
             Role::Newcomer,

@@ -247,19 +247,23 @@ impl Circle {
     /// Takes the lead with a new group key.
     ///
     /// # Errors
-    /// When one is not the founder, or not inside.
+    /// When one is not the founder, or the circle has ended.
     pub async fn recover(&mut self, store: &Store) -> Result<(), NodeError> {
         let recovery = self.file.recovery_key.ok_or(SessionError::NotLeader)?;
         let recovery = GroupKey::from_secret(&Secret::from_bytes(recovery));
         let new = Secret::from_bytes(os_bytes()?);
         // On disk first: a key that leads and is lost would be worse than one that never led.
-        self.file.group_key = Some(*new.as_bytes());
+        let old = self.file.group_key.replace(*new.as_bytes());
         store.put_circle(self.file.clone()).done().await?;
         let now = self.now();
         let key = GroupKey::from_secret(&new);
-        self.session.succeed(now, &recovery, key)?;
+        let succeeded = self.session.succeed(now, &recovery, key);
+        if succeeded.is_err() {
+            self.file.group_key = old;
+            store.put_circle(self.file.clone()).done().await?;
+        }
         self.perform(store).await;
-        Ok(())
+        Ok(succeeded?)
     }
 
     /// Another single-use invite.

@@ -112,6 +112,7 @@ fn door(circle: &Circle, charter: &Charter, signed: Option<TextsHash>) -> Door {
         practice: circle.practice,
         texts: charter.texts,
         signed,
+        can_recover: circle.file.recovery_key.is_some(),
     }
 }
 
@@ -164,7 +165,6 @@ fn inside(circle: &Circle, view: &View, door: Door, status: &VoiceStatus) -> api
         frozen: view.is_frozen,
         door_open: view.is_door_open,
         asked_to_cease: view.asked_to_cease,
-        can_recover: circle.file.recovery_key.is_some(),
     }
 }
 

@@ -1,138 +1,41 @@
-//! What keys with authority have signed, and which of it stands. Effects depend on chains, never on clocks:
+//! What keys with authority have signed: every entry by author and place.
 //!
-//! 1. Each key owns one hash chain. A place with two different entries is a fork: the chain stands up to it.
-//! 2. The recovery key names the leading keys one after another, and cuts the chain of the one before.
-//! 3. The leading keys' chains name co-leaders, and cut theirs when they take the authority back.
-//! 4. A co-leader's removal of another co-leader cuts their chain too. All such removals count at once,
-//!    whoever removed whom first; nothing else after the cut does.
-//! 5. A removal stands wherever it is in its author's chain, up to a cut: a gap, or a fork, loses none.
-//!
-//! What stands is ordered by Lamport time, then rank, author and position: the same order for everybody who
-//! holds the same records, however they came.
+//! A place with two different entries is a fork. Whoever holds a key, or once did, can sign any number for one
+//! place; so a place keeps the removals with the lowest ids, all else with the lowest ids, and whatever a cut
+//! leaves or what stood before the first fork consists of. Nothing is pushed out on which something rests, and
+//! what counts is the same for everybody who was shown the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::id::{PublicKey, RecordId};
-use crate::record::{Body, Charter, Cut, Head, Record, Removal, Role};
+use crate::record::{Body, Cut, Head, Record, Removal};
 use crate::weakness::{Weak, Weakness};
+
+use super::authority::{Power, Powers};
 
 /// Most entries of one chain.
 pub const MAX_CHAIN: usize = 1 << 16;
-/// Most different entries kept for one place of a chain: removals first, then by id, so that everybody keeps
-/// the same ones.
+/// Most removals that count of one place, and most other entries kept there that nothing rests on.
 const MAX_BRANCHES: usize = 16;
+/// So many places below the one where a cut's branch breaks off, others are shown what is held instead.
+const SHOWN_BELOW: u64 = 64;
 
-/// How far beyond what leading keys have come to an entry may be dated, and how far a record outside the chains
-/// moves the clocks of others: more than a circle ever makes, too little to use the numbers up.
-pub const MAX_LAMPORT_STEP: u64 = 1 << 20;
-
-/// What a key with authority is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rank {
-    /// The group key, or the key that succeeded it; the latest of them leads.
-    Leader,
-    /// A pseudonym that was made co-leader.
-    CoLeader,
-}
-
-/// The authority of one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Power {
-    /// As what.
-    pub rank: Rank,
-    /// What the first entry of its chain follows.
-    begins: RecordId,
-    /// Set by somebody above: nothing after it stands.
-    cut: Option<Cut>,
-    /// Set by other co-leaders: only removals of co-leaders stand after it.
-    disputed: Option<Cut>,
-    /// The last entry that stands.
-    head: (u64, RecordId),
-    /// The first place with two different entries.
-    fork: Option<u64>,
-}
-
-impl Power {
-    /// Whether what it signs from now on can stand.
-    pub fn is_live(&self) -> bool {
-        self.cut.is_none() && self.disputed.is_none() && self.fork.is_none()
-    }
-    /// Position and id of the last entry that stands.
-    pub fn head(&self) -> (u64, RecordId) {
-        self.head
-    }
-    /// The first place of its chain with two different entries.
-    pub fn fork(&self) -> Option<u64> {
-        self.fork
-    }
-}
-
-/// Who has authority, in what order it passed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Powers {
-    by_key: BTreeMap<PublicKey, Power>,
-    /// Leading keys with their pseudonyms, the present one last.
-    leaders: Vec<(PublicKey, PublicKey)>,
-    /// Some entry claims a time far beyond what leading keys have come to, and stands once they do.
-    has_far: bool,
-    /// Highest Lamport time of what stands of the leading keys.
-    led: u64,
-}
-
-impl Powers {
-    /// Of one key.
-    pub fn of(&self, key: &PublicKey) -> Option<&Power> {
-        self.by_key.get(key)
-    }
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&PublicKey, &Power)> {
-        self.by_key.iter()
-    }
-    /// The key that leads now.
-    pub fn leading_key(&self) -> PublicKey {
-        self.leaders[self.leaders.len() - 1].0
-    }
-    /// The pseudonym of whoever leads now.
-    pub fn leader(&self) -> PublicKey {
-        self.leaders[self.leaders.len() - 1].1
-    }
-    pub(super) fn rank(&self, key: &PublicKey) -> Option<Rank> {
-        self.of(key).map(|p| p.rank)
-    }
-    pub(super) fn is_live_co_leader(&self, key: &PublicKey) -> bool {
-        self.of(key)
-            .is_some_and(|p| p.rank == Rank::CoLeader && p.is_live())
-    }
-    /// Whether this pseudonym leads or ever led.
-    pub(super) fn ever_led(&self, pseudonym: &PublicKey) -> bool {
-        self.leaders.iter().any(|(_, p)| p == pseudonym)
-    }
-    /// The highest Lamport time at which the next entry may stand: a step beyond what leading keys have come to;
-    /// theirs two, so that one after any co-leader's does.
-    pub(super) fn furthest(&self, rank: Rank) -> u64 {
-        let steps = match rank {
-            Rank::Leader => 2,
-            Rank::CoLeader => 1,
-        };
-        self.led.saturating_add(steps * MAX_LAMPORT_STEP)
-    }
-
-    fn extend(&mut self, record: &Record) {
-        if let Some(power) = self.by_key.get_mut(&record.author()) {
-            power.head = (record.payload().seq, record.id());
-            if power.rank == Rank::Leader {
-                self.led = self.led.max(record.payload().lamport);
-            }
-        }
-    }
-}
-
-/// Every entry by author and position.
+/// Every entry by author and place.
 #[derive(Debug, Clone)]
 pub struct Chains {
     founding: Record,
-    entries: BTreeMap<PublicKey, BTreeMap<u64, Vec<Record>>>,
+    chains: BTreeMap<PublicKey, Chain>,
+    /// What was kept once is not pushed out by what was kept later.
+    pub(super) is_loading: bool,
     pub(super) weak: Weak,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Chain {
+    /// Of each place the removals, then all else; each by id.
+    places: BTreeMap<u64, Vec<Record>>,
+    /// The end of the chain when the second entry for one place came.
+    stood: Option<Cut>,
 }
 
 /// What became of an entry.
@@ -152,7 +55,8 @@ impl Chains {
     pub(super) fn new(founding: &Record) -> Self {
         Self {
             founding: founding.clone(),
-            entries: BTreeMap::new(),
+            chains: BTreeMap::new(),
+            is_loading: false,
             weak: Weak::default(),
         }
     }
@@ -168,45 +72,66 @@ impl Chains {
         powers: &mut Powers,
         lamport: u64,
     ) -> Inserted {
-        let chain = self.entries.entry(record.author()).or_default();
-        let p = record.payload();
-        if chain.len() >= MAX_CHAIN {
+        let (author, seq) = (record.author(), record.payload().seq);
+        let held = self.place(&author, seq);
+        if held.iter().any(|r| r.id() == record.id()) {
+            return Inserted::Known;
+        }
+        let forks = !held.is_empty();
+        if forks && self.weak.lacks(Weakness::Fork) {
+            return Inserted::Known;
+        }
+        let is_crowded = held.len() >= MAX_BRANCHES && !self.is_loading;
+        let stood = self.chains.get(&author).and_then(|chain| chain.stood);
+        let stood = stood.or_else(|| self.end_of(&author).filter(|_| forks));
+        let is_long = |chain: &Chain| chain.places.len() >= MAX_CHAIN;
+        let is_full = !forks && self.chains.get(&author).is_some_and(is_long);
+        let kept = match is_crowded || is_full {
+            true => self.rests_on(&author, seq, powers, stood),
+            false => Vec::new(),
+        };
+        if is_full && !kept.contains(&record.id()) {
             return Inserted::Full;
         }
-        let after = chain.range(p.seq + 1..).next().is_some();
-        let place = chain.entry(p.seq).or_default();
-        if place.iter().any(|r| r.id() == record.id()) {
-            return Inserted::Known;
-        }
-        if !place.is_empty() && self.weak.lacks(Weakness::Fork) {
-            return Inserted::Known;
-        }
+        let chain = self.chains.entry(author).or_default();
+        let alone = !forks && chain.places.range(seq..).next().is_none();
+        chain.stood = stood;
+        let place = chain.places.entry(seq).or_default();
         place.push(record.clone());
-        place.sort_by_key(|r| (!matches!(r.body(), Body::Removal(_)), r.id()));
-        if place.len() > MAX_BRANCHES && place.pop().is_some_and(|r| r.id() == record.id()) {
-            return Inserted::Full;
+        place.sort_by_key(|r| (!is_removal(r), r.id()));
+        if is_crowded {
+            thin_out(place, &kept);
+            if !place.iter().any(|r| r.id() == record.id()) {
+                return Inserted::Full;
+            }
         }
-        let alone = place.len() == 1 && !after;
-        let next = powers.of(&record.author()).is_some_and(|power| {
-            power.is_live()
-                && !powers.has_far
-                && p.seq == power.head.0 + 1
-                && p.prev == Some(power.head.1)
-                && alone
-                && p.lamport > lamport
-                && p.lamport <= powers.furthest(power.rank)
-        });
-        if next {
-            powers.extend(record);
-            return Inserted::Next;
+        match alone && powers.goes_on_with(record, lamport) {
+            true => {
+                powers.extend(record);
+                Inserted::Next
+            }
+            false => Inserted::New,
         }
-        Inserted::New
+    }
+
+    /// The entries of a place on which something rests, here or not.
+    fn rests_on(
+        &self,
+        author: &PublicKey,
+        seq: u64,
+        powers: &Powers,
+        stood: Option<Cut>,
+    ) -> Vec<RecordId> {
+        let cuts = powers.of(author).into_iter().flat_map(Power::cuts);
+        let ends = cuts.chain(stood);
+        ends.filter_map(|cut| self.left_by(author, cut, seq))
+            .collect()
     }
 
     /// Both entries of the first place of each forked chain: proof for others.
     pub fn forks(&self) -> impl Iterator<Item = (&Record, &Record)> {
-        self.entries.values().filter_map(|chain| {
-            let place = chain.values().find(|place| place.len() > 1)?;
+        self.chains.values().filter_map(|chain| {
+            let place = chain.places.values().find(|place| place.len() > 1)?;
             let (one, other) = (&place[0], &place[1]);
             Some(match one.id() < other.id() {
                 true => (one, other),
@@ -215,25 +140,42 @@ impl Chains {
         })
     }
 
-    /// Where each chain stops to stand: the last entry that does, and the one after it.
-    pub(super) fn ends<'a>(&'a self, powers: &'a Powers) -> impl Iterator<Item = &'a Record> {
+    /// What two may differ in who have read a chain equally far: where it stops to stand, the last entry that
+    /// does and the one after it; and where it is forked, the branch that a cut names, from its end. Whoever
+    /// does not have that branch shows what they have instead, so that others know of the fork.
+    pub(super) fn disputed<'a>(&'a self, powers: &'a Powers) -> impl Iterator<Item = &'a Record> {
         powers.iter().flat_map(|(key, power)| {
-            let last = power.head.0;
-            [last, last + 1]
+            let last = power.head().0;
+            let mut entries: Vec<_> = [last, last + 1]
                 .into_iter()
                 .flat_map(|seq| self.place(key, seq))
+                .collect();
+            if let Some(cut) = power.end() {
+                match self.path_to(key, power.begins(), cut) {
+                    Some(path) => entries.extend(path.into_iter().rev().filter(|entry| {
+                        let place = self.place(key, entry.payload().seq);
+                        place.len() > 1
+                    })),
+                    None => {
+                        let breaks = self.breaks_at(key, cut);
+                        let below = breaks.saturating_sub(SHOWN_BELOW)..=breaks;
+                        entries.extend(below.flat_map(|seq| self.place(key, seq)));
+                    }
+                }
+            }
+            entries
         })
     }
 
     /// How far each chain is held without a gap.
     pub fn heads(&self) -> Vec<Head> {
-        let gapless = |chain: &BTreeMap<u64, Vec<Record>>| {
+        let gapless = |chain: &Chain| {
             (1..)
-                .zip(chain.keys())
+                .zip(chain.places.keys())
                 .take_while(|(at, seq)| at == *seq)
                 .count() as u64
         };
-        self.entries
+        self.chains
             .iter()
             .map(|(author, chain)| Head {
                 author: *author,
@@ -243,46 +185,36 @@ impl Chains {
             .collect()
     }
 
-    /// Every entry that somebody who has read up to `heads` may be missing, chain by chain.
-    pub fn after(&self, heads: &[Head]) -> Vec<&Record> {
+    /// Every entry that somebody who has read up to `heads` may be missing, chain by chain; and whether it
+    /// contradicts what a cut leaves, or what stood here before.
+    pub(super) fn after<'a>(
+        &'a self,
+        heads: &[Head],
+        powers: &Powers,
+    ) -> Vec<(bool, &'a Record)> {
         let mut entries = Vec::new();
-        for (author, chain) in &self.entries {
+        for (author, chain) in &self.chains {
             let read = heads.iter().find(|h| h.author == *author);
             let from = read.map_or(0, |h| h.seq).saturating_add(1);
-            entries.extend(chain.range(from..).flat_map(|(_, place)| place));
+            let branch: BTreeMap<_, _> = match chain.stood.and(powers.of(author)) {
+                Some(power) => self.branch(author, power),
+                None => Vec::new(),
+            }
+            .into_iter()
+            .map(|entry| (entry.payload().seq, entry.id()))
+            .collect();
+            for (seq, place) in chain.places.range(from..) {
+                let contradicts = |r: &Record| branch.get(seq).is_some_and(|id| *id != r.id());
+                entries.extend(place.iter().map(|r| (contradicts(r), r)));
+            }
         }
         entries
     }
 
     /// Every entry.
     pub fn all(&self) -> impl Iterator<Item = &Record> {
-        self.entries.values().flat_map(BTreeMap::values).flatten()
-    }
-
-    /// The last entry of a chain that begins with the charter.
-    pub(super) fn end_of(&self, author: &PublicKey) -> (u64, RecordId) {
-        let begins = self.founding.id();
-        let path = self.path(author, begins, None);
-        path.last()
-            .map_or((0, begins), |r| (r.payload().seq, r.id()))
-    }
-
-    /// The end of the longest branch of the leading key's chain: what a succession goes on from.
-    pub(super) fn tip(&self, powers: &Powers) -> Option<Cut> {
-        let key = powers.leading_key();
-        let power = powers.of(&key)?;
-        let chain = self.entries.get(&key);
-        let entries = chain.into_iter().flat_map(|c| c.values().rev().flatten());
-        let ends = entries.map(|r| Cut {
-            seq: r.payload().seq,
-            id: r.id(),
-        });
-        let own = Cut {
-            seq: power.head.0,
-            id: power.head.1,
-        };
-        ends.chain([own])
-            .find(|cut| self.path_to(&key, power.begins, *cut).is_some())
+        let places = self.chains.values().flat_map(|c| c.places.values());
+        places.flatten()
     }
 
     pub(super) fn holds(&self, entry: &Record) -> bool {
@@ -291,20 +223,27 @@ impl Chains {
     }
 
     fn place(&self, author: &PublicKey, seq: u64) -> &[Record] {
-        self.entries
+        self.chains
             .get(author)
-            .and_then(|chain| chain.get(&seq))
+            .and_then(|chain| chain.places.get(&seq))
             .map_or(&[], Vec::as_slice)
     }
 
-    fn fork(&self, author: &PublicKey) -> Option<u64> {
-        let chain = self.entries.get(author)?;
-        chain.iter().find(|(_, p)| p.len() > 1).map(|(seq, _)| *seq)
+    /// The first place with two different entries.
+    pub(super) fn fork(&self, author: &PublicKey) -> Option<u64> {
+        let chain = self.chains.get(author)?;
+        let fork = chain.places.iter().find(|(_, place)| place.len() > 1)?;
+        Some(*fork.0)
     }
 
     /// The entries of a chain that follow one another from its beginning to its end, a gap, a fork or a cut.
     /// A cut names one branch of a fork, and so settles it.
-    fn path(&self, author: &PublicKey, begins: RecordId, cut: Option<Cut>) -> Vec<&Record> {
+    pub(super) fn path(
+        &self,
+        author: &PublicKey,
+        begins: RecordId,
+        cut: Option<Cut>,
+    ) -> Vec<&Record> {
         let settled = cut.and_then(|cut| self.path_to(author, begins, cut));
         settled.unwrap_or_else(|| {
             let mut path = Vec::new();
@@ -323,12 +262,24 @@ impl Chains {
         })
     }
 
+    /// What a chain should be cut at: its path, or where a fork lets less of it stand than before, what stood.
+    pub(super) fn branch(&self, author: &PublicKey, power: &Power) -> Vec<&Record> {
+        let path = self.path(author, power.begins(), power.end());
+        let most = power.end().map_or(u64::MAX, |cut| cut.seq);
+        let chain = self.chains.get(author);
+        chain
+            .and_then(|chain| chain.stood)
+            .filter(|stood| stood.seq > path.len() as u64 && stood.seq <= most)
+            .and_then(|stood| self.path_to(author, power.begins(), stood))
+            .unwrap_or(path)
+    }
+
     /// The entries from the beginning to a cut, if all of them are here.
     fn path_to(&self, author: &PublicKey, begins: RecordId, cut: Cut) -> Option<Vec<&Record>> {
         let mut path = Vec::new();
         let mut id = cut.id;
         for seq in (1..=cut.seq).rev() {
-            let entry = self.place(author, seq).iter().find(|r| r.id() == id)?;
+            let entry = self.entry(author, seq, id)?;
             id = entry.payload().prev?;
             path.push(entry);
         }
@@ -336,179 +287,75 @@ impl Chains {
         (id == begins).then_some(path)
     }
 
-    /// Removals of one author wherever they are in the chain, up to a cut.
-    fn removals(
+    /// Which entry of a place a cut leaves, whether or not it is here; known if all those above it are.
+    fn left_by(&self, author: &PublicKey, cut: Cut, seq: u64) -> Option<RecordId> {
+        let mut id = cut.id;
+        for above in (seq + 1..=cut.seq).rev() {
+            id = self.entry(author, above, id)?.payload().prev?;
+        }
+        (seq <= cut.seq).then_some(id)
+    }
+
+    /// The highest place where an entry is missing that a cut leaves.
+    fn breaks_at(&self, author: &PublicKey, cut: Cut) -> u64 {
+        let mut id = Some(cut.id);
+        let mut seq = cut.seq;
+        while let Some(entry) = id.and_then(|id| self.entry(author, seq, id)) {
+            id = entry.payload().prev;
+            seq = seq.saturating_sub(1);
+        }
+        seq
+    }
+
+    fn entry(&self, author: &PublicKey, seq: u64, id: RecordId) -> Option<&Record> {
+        self.place(author, seq).iter().find(|r| r.id() == id)
+    }
+
+    /// The end of a chain that has no fork, wherever it begins.
+    fn end_of(&self, author: &PublicKey) -> Option<Cut> {
+        let begins = self.place(author, 1).first()?.payload().prev?;
+        self.path(author, begins, None).last().map(|r| Cut {
+            seq: r.payload().seq,
+            id: r.id(),
+        })
+    }
+
+    /// Removals of one author that count: those that a cut leaves; without one, or where its branch is not
+    /// here, those wherever they are in the chain, of each place the ones with the lowest ids.
+    pub(super) fn removals(
         &self,
         author: &PublicKey,
+        begins: RecordId,
         cut: Option<Cut>,
-    ) -> impl Iterator<Item = (&Record, &Removal)> {
-        let most = cut.map_or(u64::MAX, |c| c.seq);
-        let chain = self.entries.get(author).into_iter();
-        chain
-            .flat_map(move |chain| chain.range(..=most).flat_map(|(_, place)| place))
-            .filter_map(|record| match record.body() {
-                Body::Removal(removal) => Some((record, removal)),
-                _ => None,
-            })
-    }
-
-    /// Who has authority, and what stands, in order.
-    pub(super) fn standing(&self, charter: &Charter) -> (Powers, Vec<&Record>) {
-        let mut powers = self.leaders(charter);
-        self.add_co_leaders(&mut powers);
-        let mut standing = Vec::new();
-        for (rank, key, cut, disputed, begins) in powers
-            .by_key
-            .iter()
-            .map(|(key, p)| (p.rank, *key, p.cut, p.disputed, p.begins))
-            .collect::<Vec<_>>()
-        {
-            let end = earlier(cut, disputed);
-            let path = self.path(&key, begins, end);
-            let mut taken: BTreeSet<RecordId> = path.iter().map(|r| r.id()).collect();
-            if let Some(power) = powers.by_key.get_mut(&key) {
-                power.head = path
-                    .last()
-                    .map_or((0, begins), |r| (r.payload().seq, r.id()));
-                // A fork that a cut has settled freezes nothing any more than the cut does.
-                power.fork = self.fork(&key);
-            }
-            standing.extend(path.into_iter().map(|r| (rank, r)));
-            for (record, removal) in self.removals(&key, cut) {
-                let late = end.is_some_and(|end| record.payload().seq > end.seq);
-                let of_co_leader = powers.rank(&removal.subject) == Some(Rank::CoLeader);
-                if (!late || of_co_leader) && taken.insert(record.id()) {
-                    standing.push((rank, record));
-                }
-            }
-        }
-        let all = standing.len();
-        let standing = in_order(standing, &mut powers);
-        powers.has_far = standing.len() < all;
-        (powers, standing)
-    }
-
-    /// The leading keys one after another, by the recovery key.
-    fn leaders(&self, charter: &Charter) -> Powers {
-        let power = |begins| Power {
-            rank: Rank::Leader,
-            begins,
-            cut: None,
-            disputed: None,
-            head: (0, begins),
-            fork: None,
+    ) -> Vec<(&Record, &Removal)> {
+        let left = cut.and_then(|cut| self.path_to(author, begins, cut));
+        let anywhere = || {
+            let most = cut.map_or(u64::MAX, |c| c.seq);
+            let chain = self.chains.get(author).into_iter();
+            let places = chain.flat_map(|chain| chain.places.range(..=most));
+            places
+                .flat_map(|(_, place)| place.iter().take(MAX_BRANCHES))
+                .collect()
         };
-        let own = self.founding.id();
-        let mut powers = Powers {
-            by_key: BTreeMap::from([(charter.group_key, power(own))]),
-            leaders: vec![(charter.group_key, charter.leader)],
-            has_far: false,
-            led: 0,
-        };
-        for entry in self.path(&charter.recovery_key, own, None) {
-            let Body::Succession(succession) = entry.body() else {
-                continue;
-            };
-            let before = powers.leading_key();
-            let new = succession.group_key;
-            if powers.by_key.contains_key(&new) || new == charter.recovery_key {
-                continue;
-            }
-            if let Some(last) = powers.by_key.get_mut(&before) {
-                last.cut = Some(succession.cut);
-            }
-            powers.by_key.insert(new, power(entry.id()));
-            powers.leaders.push((new, succession.leader));
-        }
-        powers
-    }
-
-    /// Co-leaders, by the leading keys; then what they say of one another.
-    fn add_co_leaders(&self, powers: &mut Powers) {
-        let leaders: Vec<_> = powers
-            .leaders
-            .iter()
-            .filter_map(|(key, _)| powers.of(key).map(|p| (*key, p.begins, p.cut)))
-            .collect();
-        for (key, begins, cut) in &leaders {
-            for entry in self.path(key, *begins, *cut) {
-                match entry.body() {
-                    Body::Delegation(d) if d.role == Role::CoLeader => {
-                        // Whoever lost the authority does not get it again under the same key.
-                        powers.by_key.entry(d.subject).or_insert(Power {
-                            rank: Rank::CoLeader,
-                            begins: entry.id(),
-                            cut: None,
-                            disputed: None,
-                            head: (0, entry.id()),
-                            fork: None,
-                        });
-                    }
-                    Body::Revocation(r) if !self.weak.lacks(Weakness::Cut) => {
-                        if let Some(power) = co_leader(powers, &r.subject) {
-                            power.cut = earlier(power.cut, Some(r.cut));
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        for (key, _, cut) in &leaders {
-            for (_, removal) in self.removals(key, *cut) {
-                if let Some(power) = co_leader(powers, &removal.subject) {
-                    power.cut = earlier(power.cut, Some(cut_of(removal, power)));
-                }
-            }
-        }
-        let quarrels: Vec<_> = powers
-            .by_key
-            .iter()
-            .filter(|(_, p)| p.rank == Rank::CoLeader)
-            .flat_map(|(key, power)| self.removals(key, power.cut))
-            .map(|(_, removal)| removal)
-            .collect();
-        for removal in quarrels {
-            if let Some(power) = co_leader(powers, &removal.subject) {
-                power.disputed = earlier(power.disputed, Some(cut_of(removal, power)));
-            }
-        }
+        let entries: Vec<_> = left.unwrap_or_else(anywhere);
+        let removals = entries.into_iter().filter_map(|record| match record.body() {
+            Body::Removal(removal) => Some((record, removal)),
+            _ => None,
+        });
+        removals.collect()
     }
 }
 
-fn co_leader<'a>(powers: &'a mut Powers, key: &PublicKey) -> Option<&'a mut Power> {
-    let power = powers.by_key.get_mut(key);
-    power.filter(|p| p.rank == Rank::CoLeader)
+fn is_removal(record: &Record) -> bool {
+    matches!(record.body(), Body::Removal(_))
 }
 
-/// What a removal leaves of a co-leader's chain: nothing, when its author knew of none.
-fn cut_of(removal: &Removal, power: &Power) -> Cut {
-    removal.cut.unwrap_or(Cut {
-        seq: 0,
-        id: power.begins,
-    })
-}
-
-fn earlier(one: Option<Cut>, other: Option<Cut>) -> Option<Cut> {
-    one.into_iter()
-        .chain(other)
-        .min_by_key(|cut| (cut.seq, cut.id))
-}
-
-/// By Lamport time, rank, author and position; without what claims a time far beyond what leading keys had come
-/// to. Nothing is near for a co-leader's entry alone: they could take it away again.
-fn in_order<'a>(mut standing: Vec<(Rank, &'a Record)>, powers: &mut Powers) -> Vec<&'a Record> {
-    standing.sort_by_key(|(rank, r)| {
-        let p = r.payload();
-        (p.lamport, *rank, p.author, p.seq, r.id())
+/// Of the removals of a place and of all else the lowest ids stay, besides what something rests on.
+fn thin_out(place: &mut Vec<Record>, kept: &[RecordId]) {
+    let mut before = [0; 2];
+    place.retain(|record| {
+        let alike = &mut before[usize::from(is_removal(record))];
+        *alike += 1;
+        *alike <= MAX_BRANCHES || kept.contains(&record.id())
     });
-    powers.led = 0;
-    standing.retain(|(rank, record)| {
-        let lamport = record.payload().lamport;
-        let near = lamport <= powers.furthest(*rank);
-        if near && *rank == Rank::Leader {
-            powers.led = lamport;
-        }
-        near
-    });
-    standing.into_iter().map(|(_, record)| record).collect()
 }

@@ -4,7 +4,7 @@ use crate::id::PublicKey;
 use crate::record::{FloorMode, Gratitude, Record, Role};
 
 use super::CircleState;
-use super::chains::Powers;
+use super::authority::Powers;
 use super::roster::Roster;
 
 /// What became of a record.

@@ -1,6 +1,7 @@
 //! A circle as what has been said in it: [`CircleState`] is a fold over verified records, and [`policy`] is
 //! the only place that knows who may do what.
 
+mod authority;
 mod chains;
 mod change;
 pub mod floor;
@@ -10,7 +11,7 @@ mod roster;
 mod state;
 
 pub use crate::record::Role;
-pub use chains::{Power, Powers, Rank};
+pub use authority::{Power, Powers, Rank};
 pub use change::{Applied, Change};
 pub use floor::Turn;
 pub use knocks::{Applicant, MAX_APPLICANTS};

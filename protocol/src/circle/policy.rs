@@ -4,7 +4,7 @@ use crate::id::PublicKey;
 use crate::record::{AdmissionMode, Body, Charter, Kind, Record, Role, TurnGrant, TurnRelease};
 
 use super::CircleState;
-use super::chains::{Powers, Rank};
+use super::authority::{Powers, Rank};
 
 /// Refusals after which somebody may not knock again in this session.
 pub const REFUSALS_UNTIL_FINAL: u8 = 2;

@@ -7,7 +7,7 @@ use crate::record::{AdmissionMode, Body, Charter, FloorMode, Record, Role};
 
 use crate::weakness::{Weak, Weakness};
 
-use super::chains::{Powers, Rank};
+use super::authority::{Powers, Rank};
 use super::change::Change;
 use super::knocks::Applicant;
 use super::policy::{self, Refused};

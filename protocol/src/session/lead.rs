@@ -4,7 +4,7 @@ use crate::circle::{Applied, Change, CircleState, Refused, Removed, policy};
 use crate::id::PublicKey;
 use crate::identity::{Draft, GroupKey, Secret};
 use crate::record::{
-    Admission, AdmissionMode, Body, CeaseRequest, Close, Cut, Delegation, Door, Epoch, FloorMode,
+    Admission, AdmissionMode, Body, CeaseRequest, Close, Delegation, Door, Epoch, FloorMode,
     Freeze, Mode, Mute, Record, Refusal, Reinstatement, Removal, Revocation, Role, SealedTo,
     Succession, TurnExtend, TurnGrant, TurnRelease,
 };
@@ -81,7 +81,7 @@ impl Session {
                     subject: member,
                     clause,
                     until: minutes.map(|m| now.minute.saturating_add(m)),
-                    cut: self.cut_of(&member),
+                    cut: state.cut_of(&member),
                 }
                 .into()
             }
@@ -94,7 +94,7 @@ impl Session {
                 role: Role::CoLeader,
             }
             .into(),
-            Act::SetRole(subject, role) => match self.cut_of(&subject) {
+            Act::SetRole(subject, role) => match state.cut_of(&subject) {
                 Some(cut) => Revocation { subject, cut }.into(),
                 None => Delegation { subject, role }.into(),
             },
@@ -121,21 +121,26 @@ impl Session {
     }
 
     /// Takes the lead with a new group key, by the recovery key: when the old one is lost, or was used in two
-    /// places and contradicts itself. What stands of its chain here goes on standing.
+    /// places and contradicts itself. What stands of its chain here goes on standing, and what stood here before
+    /// it contradicted itself stands again: where that was all of it, nobody is a member in between.
     ///
     /// # Errors
-    /// [`SessionError::NotLeader`] when `recovery` is not this circle's; [`SessionError::NotNow`] outside.
+    /// [`SessionError::NotLeader`] when `recovery` is not this circle's; [`SessionError::NotNow`] where the
+    /// circle is not known or has ended.
     pub fn succeed(
         &mut self,
         now: Now,
         recovery: &GroupKey,
         new: GroupKey,
     ) -> Result<(), SessionError> {
-        let state = self.inside()?;
+        let over = matches!(self.stage, Stage::Out(_));
+        let known = self.state.as_ref().filter(|_| !over);
+        let state = known.ok_or(SessionError::NotNow)?;
         if recovery.public_key() != state.charter().recovery_key {
             return Err(SessionError::NotLeader);
         }
-        let cut = state.succession_cut().ok_or(SessionError::NotNow)?;
+        let old = state.powers().leading_key();
+        let cut = state.cut_of(&old).ok_or(SessionError::NotNow)?;
         let removed: Vec<_> = state.removed().collect();
         let (seq, id) = state.recovery_head();
         let succession = Succession {
@@ -156,6 +161,7 @@ impl Session {
         self.durable = 0;
         let state = self.state.as_mut().ok_or(SessionError::NotNow)?;
         let applied = state.apply(&record)?;
+        self.enter_latest_epoch(now);
         if let Applied::Changed(changes) = applied {
             self.publish_when_stored(vec![record], &changes);
             self.follow(now, &changes);
@@ -174,13 +180,6 @@ impl Session {
         }
         self.lead(now);
         Ok(())
-    }
-
-    /// What still stands of a co-leader's chain.
-    fn cut_of(&self, key: &PublicKey) -> Option<Cut> {
-        let power = self.state.as_ref()?.powers().of(key)?;
-        let (seq, id) = power.head();
-        Some(Cut { seq, id })
     }
 
     /// Takes every removal of somebody back; each names the notice that it undoes.

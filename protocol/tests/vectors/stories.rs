@@ -218,6 +218,51 @@ fn authority() -> Vec<Told> {
             },
         ),
         told(
+            "a removal beside the branch that a revocation names is void",
+            &[ANN, BEN],
+            &[LEADER, ANN, BEN, CLEO],
+            &[],
+            |s| {
+                s.trust(BEN);
+                s.knock(CLEO);
+                let last = s.admit_as(Person(BEN), CLEO, Role::Participant);
+                let (subject, cut) = (person(BEN).public_key(), cut_at(&last));
+                s.decide(Group, Revocation { subject, cut });
+                s.instead(Person(BEN), &last, removal(ANN));
+            },
+        ),
+        told(
+            "where a revocation's branch is not known removals stand",
+            &[ANN, BEN],
+            &[LEADER, BEN],
+            &[ANN],
+            |s| {
+                s.trust(BEN);
+                let removal = s.decide(Person(BEN), removal(ANN));
+                let missing = s.decide(Person(BEN), Freeze { on: true });
+                let (subject, cut) = (person(BEN).public_key(), cut_at(&missing));
+                s.decide(Group, Revocation { subject, cut });
+                s.instead(Person(BEN), &removal, Freeze { on: false });
+                s.lose(&missing);
+            },
+        ),
+        told(
+            "many entries for one place push out nothing that a revocation left",
+            &[ANN, BEN],
+            &[LEADER, ANN, BEN, CLEO],
+            &[],
+            |s| {
+                s.trust(BEN);
+                s.knock(CLEO);
+                let first = s.admit_as(Person(BEN), CLEO, Role::Participant);
+                let last = s.decide(Person(BEN), Freeze { on: false });
+                let (subject, cut) = (person(BEN).public_key(), cut_at(&last));
+                s.decide(Group, Revocation { subject, cut });
+                s.crowd(Person(BEN), &first);
+                s.crowd(Person(BEN), &last);
+            },
+        ),
+        told(
             "whoever lost the authority does not get it again",
             &[BEN],
             &[LEADER, BEN],
@@ -429,10 +474,10 @@ fn forks() -> Vec<Told> {
             },
         ),
         told(
-            "a succession settles a fork",
+            "a succession settles a fork, removals too",
             &[ANN, BEN],
-            &[LEADER, BEN, CLEO, DAN],
-            &[ANN],
+            &[LEADER, ANN, BEN, CLEO, DAN],
+            &[],
             |s| {
                 s.knock(CLEO);
                 s.knock(DAN);
@@ -441,6 +486,54 @@ fn forks() -> Vec<Told> {
                 let other = s.instead(Group, &one, other);
                 s.succeed(BEN, cut_at(&other));
                 s.admit_as(NewGroup, CLEO, Role::Participant);
+            },
+        ),
+        told(
+            "many entries for one place push out nothing that a succession left",
+            &[ANN, BEN],
+            &[LEADER, ANN],
+            &[BEN],
+            |s| {
+                let removal = s.decide(Group, removal(BEN));
+                s.succeed(ANN, cut_at(&removal));
+                s.crowd(Group, &removal);
+            },
+        ),
+        {
+            let mut told = told(
+                "of many removals for one place those with the lowest ids stand",
+                &[ANN],
+                &[LEADER, ANN],
+                &[],
+                |s| {
+                    let first = s.decide(Group, Freeze { on: true });
+                    for who in 100..120 {
+                        s.instead(Group, &first, removal(who));
+                    }
+                },
+            );
+            let mut removals: Vec<_> = told.story.said.iter().rev().take(20).collect();
+            removals.sort_by_key(|removal| removal.id());
+            let subject = |removal: &&Record| match removal.body() {
+                Body::Removal(r) => (100..120).find(|p| person(*p).public_key() == r.subject),
+                _ => None,
+            };
+            told.removed = removals[..16].iter().filter_map(subject).collect();
+            told
+        },
+        told(
+            "a removal beside the path carries nothing",
+            &[ANN, BEN],
+            &[LEADER, BEN],
+            &[ANN],
+            |s| {
+                s.trust(BEN);
+                s.knock(DAN);
+                let missing = s.decide(Group, Freeze { on: true });
+                s.lamport += (2 << 20) - 8;
+                s.decide(Group, removal(ANN));
+                s.admit_as(Person(BEN), DAN, Role::Participant);
+                s.lose(&missing);
             },
         ),
         told(

@@ -10,7 +10,8 @@ use crate::record::{Body, Charter, Kind, Record};
 
 use crate::weakness::Weakness;
 
-use super::chains::{Chains, Inserted, MAX_LAMPORT_STEP, Powers};
+use super::authority::{self, MAX_LAMPORT_STEP, Powers};
+use super::chains::{Chains, Inserted};
 use super::change::{Applied, Change};
 use super::floor::{CONCURRENT, Floor};
 use super::knocks::{self, Knock, Knocks};
@@ -54,7 +55,7 @@ impl CircleState {
         };
         let own = founding.author() == charter.group_key;
         let chains = Chains::new(founding);
-        let (powers, _) = chains.standing(charter);
+        let (powers, _) = authority::standing(&chains, charter);
         Some(Self {
             id: founding.founds().filter(|_| own)?,
             charter: charter.clone(),
@@ -95,7 +96,9 @@ impl CircleState {
             let _ = state.note_leave(record);
         }
         state.waiting.extend(entries.into_iter().cloned());
+        state.chains.is_loading = true;
         state.refold();
+        state.chains.is_loading = false;
         for record in &beside {
             state.forget_erased(record);
         }
@@ -311,7 +314,7 @@ impl CircleState {
     fn refold(&mut self) -> Vec<Change> {
         let before = (self.powers.clone(), self.roster.clone());
         loop {
-            let (powers, standing) = self.chains.standing(&self.charter);
+            let (powers, standing) = authority::standing(&self.chains, &self.charter);
             let given = Given {
                 charter: &self.charter,
                 powers: &powers,

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::CircleState;
-use crate::circle::chains::{Powers, Rank};
+use crate::circle::authority::{Powers, Rank};
 use crate::circle::floor::Turn;
 use crate::circle::knocks::Applicant;
 use crate::circle::policy;
@@ -81,13 +81,19 @@ impl CircleState {
     pub fn leader(&self) -> PublicKey {
         self.powers.leader()
     }
-    /// What a succession cuts the leading key's chain at: the end of its longest branch.
-    pub fn succession_cut(&self) -> Option<Cut> {
-        self.chains.tip(&self.powers)
+    /// Where to cut somebody's chain so that what stands goes on standing, and what stood before a fork stands
+    /// again.
+    pub fn cut_of(&self, author: &PublicKey) -> Option<Cut> {
+        let power = self.powers.of(author)?;
+        let branch = self.chains.branch(author, power);
+        let (seq, id) = ending(&branch, power.begins());
+        Some(Cut { seq, id })
     }
     /// Position and id of the last entry of the recovery key's chain.
     pub fn recovery_head(&self) -> (u64, RecordId) {
-        self.chains.end_of(&self.charter.recovery_key)
+        let begins = self.founding().id();
+        let path = self.chains.path(&self.charter.recovery_key, begins, None);
+        ending(&path, begins)
     }
     /// Whether what this key decides from now on can stand.
     pub fn leads(&self, key: &PublicKey) -> bool {
@@ -206,11 +212,13 @@ impl CircleState {
         self.left.contains_key(&(*author, *join))
     }
     /// Everything that somebody who has read up to `heads` may be missing, each entry preceded by what it
-    /// depends on, in the order in which it was said.
+    /// depends on, in the order in which it was said; last what contradicts the rest.
     pub fn after(&self, heads: &[Head]) -> Vec<&Record> {
-        let mut entries = self.chains.after(heads);
-        entries.sort_by_key(|r| (r.payload().lamport, r.author(), r.payload().seq));
-        let with_join = |entry| {
+        let mut entries = self.chains.after(heads, &self.powers);
+        entries.sort_by_key(|(contradicts, r)| {
+            (*contradicts, r.payload().lamport, r.author(), r.payload().seq)
+        });
+        let with_join = |(_, entry): (bool, _)| {
             let join = match Record::body(entry) {
                 Body::Admission(a) => self.knocks.joins.get(&a.join),
                 _ => None,
@@ -220,13 +228,13 @@ impl CircleState {
         };
         entries.into_iter().flat_map(with_join).collect()
     }
-    /// What two may differ in who have read equally far: forks, known or not, what members joined with, and
-    /// who left.
+    /// What two may differ in who have read equally far: forks, known or not, what members joined with, who
+    /// left, and the branches that cuts name.
     pub fn aside(&self) -> impl Iterator<Item = &Record> {
         let forks = self.chains.forks().flat_map(|(one, other)| [one, other]);
         let joins = self.members().flat_map(|(_, m)| [&m.pledge, &m.join]);
-        let ends = self.chains.ends(&self.powers);
-        forks.chain(ends).chain(joins).chain(self.left.values())
+        let beside = forks.chain(joins).chain(self.left.values());
+        beside.chain(self.chains.disputed(&self.powers))
     }
     /// Pairs of entries that contradict each other.
     pub fn forks(&self) -> impl Iterator<Item = (&Record, &Record)> {
@@ -260,4 +268,9 @@ impl CircleState {
         digest.update(r.epoch().map_or([0; 32], |e| *e.id().as_bytes()));
         digest.finalize().into()
     }
+}
+
+fn ending(path: &[&Record], begins: RecordId) -> (u64, RecordId) {
+    path.last()
+        .map_or((0, begins), |r| (r.payload().seq, r.id()))
 }

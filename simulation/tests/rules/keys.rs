@@ -1,0 +1,160 @@
+//! Keys in the wrong hands: what somebody can still do who once decided, or who stole what decides.
+
+use undertone_protocol::circle::CircleState;
+use undertone_protocol::id::{PublicKey, RecordId};
+use undertone_protocol::record::{Body, Freeze, Mute, Record, Removal};
+use undertone_simulation::adversary::Hand;
+
+use super::*;
+
+fn state(world: &World, node: NodeIndex) -> &CircleState {
+    world.node(node).session().unwrap().state().unwrap()
+}
+
+fn removal(subject: PublicKey) -> Body {
+    Removal {
+        subject,
+        clause: "2".into(),
+        until: None,
+        cut: None,
+    }
+    .into()
+}
+
+/// Twenty removals and twenty other entries of strangers for one place of a chain.
+fn crowd(world: &World, hand: &Hand, place: u64, lamport: u64) -> Vec<Record> {
+    let after = RecordId::from_bytes([7; 32]);
+    let strangers = (1..=20).map(|n| PublicKey::from_bytes([n; 32]));
+    strangers
+        .flat_map(|subject| [removal(subject), Mute { subject, until: 1 }.into()])
+        .map(|body| world.entry(hand, (place, after), lamport, body).unwrap())
+        .collect()
+}
+
+/// A branch of a chain from its first place on.
+fn branch(world: &World, hand: &Hand, begins: RecordId, length: u64) -> Vec<Record> {
+    let mut records = Vec::<Record>::new();
+    for seq in 1..=length {
+        let after = records.last().map_or(begins, |r| r.id());
+        let on = seq % 2 == 0;
+        let entry = world.entry(hand, (seq, after), seq, Freeze { on }.into());
+        records.push(entry.unwrap());
+    }
+    records
+}
+
+fn members(world: &World, node: NodeIndex) -> usize {
+    state(world, node).members().count()
+}
+
+#[test]
+fn a_former_co_leader_takes_nothing_back_and_removes_nobody() {
+    let mut world = circle(81, 4);
+    co_leader(&mut world, 1);
+    world.act(0, Act::AutoAdmit(false)).unwrap();
+    let new = world.arrive().unwrap();
+    world.run_for(seconds(2));
+    world.sign(new).unwrap();
+    world.run_for(seconds(2));
+    world.act(1, Act::Admit(world.node(new).key())).unwrap();
+    world.run_for(seconds(4));
+    let former = world.node(1).key();
+    world.act(0, Act::SetRole(former, Role::Participant)).unwrap();
+    world.run_for(seconds(3));
+    let head = state(&world, 0).powers().of(&former).unwrap().head().0;
+    assert!(head > 0);
+    let hand = Hand::Member(1);
+    for place in 1..=head {
+        let after = RecordId::from_bytes([7; 32]);
+        let victim = removal(world.node(2).key());
+        let more = world.entry(&hand, (place, after), 1, victim).unwrap();
+        let mut records = crowd(&world, &hand, place, 1);
+        records.push(more);
+        world.tell(1, &records);
+    }
+    world.run_for(seconds(5));
+    world.kill(3);
+    world.run_for(seconds(1));
+    world.restart(3).unwrap();
+    world.act(0, Act::AutoAdmit(true)).unwrap();
+    let newcomer = world.join().unwrap();
+    world.run_for(seconds(60));
+    for node in [0, 2, 3, new, newcomer] {
+        assert_eq!(stage(&world, node), Stage::Inside);
+        for member in [2, new, newcomer] {
+            let role = role(&world, node, member);
+            assert_eq!(role, Some(Role::Participant), "{member} seen by {node}");
+        }
+    }
+    agree(&world, &[0, 2, 3, new, newcomer]);
+}
+
+#[test]
+fn a_stolen_group_key_takes_nothing_back_once_it_is_succeeded() {
+    for (strikes_first, all_start_again) in [(false, false), (true, false), (true, true)] {
+        let mut world = circle(82, 4);
+        let thief = world.stolen_key().unwrap();
+        let begins = state(&world, 0).founding().id();
+        if !strikes_first {
+            world.succeed(0);
+            world.run_for(seconds(2));
+        }
+        for place in 1..=6 {
+            world.tell(1, &crowd(&world, &thief, place, 1));
+        }
+        world.tell(1, &branch(&world, &thief, begins, 30));
+        world.run_for(seconds(2));
+        if strikes_first {
+            assert_eq!(members(&world, 3), 0, "a fork at the first place");
+            for node in [0, 2, 3, 4].into_iter().filter(|_| all_start_again) {
+                world.kill(node);
+                world.restart(node).unwrap();
+                world.run_for(seconds(1));
+                assert_eq!(stage(&world, node), Stage::Knocking);
+            }
+            world.succeed(0);
+            world.act(0, Act::AutoAdmit(true)).unwrap();
+        }
+        world.run_for(seconds(3));
+        let victim = removal(world.node(2).key());
+        let after = RecordId::from_bytes([7; 32]);
+        let removal = world.entry(&thief, (1, after), 1, victim).unwrap();
+        world.tell(1, &[removal]);
+        world.run_for(seconds(3));
+        world.kill(3);
+        world.run_for(seconds(1));
+        world.restart(3).unwrap();
+        let newcomer = world.join().unwrap();
+        world.run_for(seconds(60));
+        for node in [0, 2, 3, newcomer] {
+            assert_eq!(members(&world, node), 6, "seen by {node}");
+            assert_eq!(stage(&world, node), Stage::Inside);
+        }
+        agree(&world, &[0, 2, 3, newcomer]);
+    }
+}
+
+#[test]
+fn a_former_leading_key_does_not_date_what_follows() {
+    let mut world = circle(83, 4);
+    let thief = world.stolen_key().unwrap();
+    world.succeed(0);
+    world.run_for(seconds(2));
+    let leading = state(&world, 0).powers().leading_key();
+    let next = state(&world, 0).next_in_chain(&leading);
+    for (place, steps) in [(1, 1), (2, 3), (3, 5)] {
+        world.tell(1, &crowd(&world, &thief, place, next + (steps << 20)));
+    }
+    world.run_for(seconds(2));
+    assert_eq!(state(&world, 0).next_in_chain(&leading), next);
+    remove(&mut world, 0, 2);
+    world.run_for(seconds(4));
+    for place in 1..=3 {
+        world.tell(1, &crowd(&world, &thief, place, 1));
+    }
+    world.run_for(seconds(4));
+    for node in [0, 3, 4] {
+        assert!(state(&world, node).is_removed(&world.node(2).key()));
+    }
+    agree(&world, &[0, 3, 4]);
+}
