@@ -398,7 +398,13 @@ impl World {
     }
 
     /// An entry for any place of a chain, signed by whoever has its key.
-    pub fn entry(&self, hand: &Hand, at: (u64, RecordId), lamport: u64, body: Body) -> Option<Record> {
+    pub fn entry(
+        &self,
+        hand: &Hand,
+        at: (u64, RecordId),
+        lamport: u64,
+        body: Body,
+    ) -> Option<Record> {
         let mut entry = draft(self, at.0, Some(at.1), body);
         entry.lamport = lamport;
         match hand {

@@ -215,7 +215,9 @@ fn leaders(chains: &Chains, charter: &Charter) -> Powers {
         if let Some(last) = powers.by_key.get_mut(&before) {
             last.cut = Some(succession.cut);
         }
-        powers.by_key.insert(new, Power::new(Rank::Leader, entry.id()));
+        powers
+            .by_key
+            .insert(new, Power::new(Rank::Leader, entry.id()));
         powers.leaders.push((new, succession.leader));
     }
     powers

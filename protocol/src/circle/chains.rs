@@ -187,11 +187,7 @@ impl Chains {
 
     /// Every entry that somebody who has read up to `heads` may be missing, chain by chain; and whether it
     /// contradicts what a cut leaves, or what stood here before.
-    pub(super) fn after<'a>(
-        &'a self,
-        heads: &[Head],
-        powers: &Powers,
-    ) -> Vec<(bool, &'a Record)> {
+    pub(super) fn after<'a>(&'a self, heads: &[Head], powers: &Powers) -> Vec<(bool, &'a Record)> {
         let mut entries = Vec::new();
         for (author, chain) in &self.chains {
             let read = heads.iter().find(|h| h.author == *author);
@@ -338,10 +334,12 @@ impl Chains {
                 .collect()
         };
         let entries: Vec<_> = left.unwrap_or_else(anywhere);
-        let removals = entries.into_iter().filter_map(|record| match record.body() {
-            Body::Removal(removal) => Some((record, removal)),
-            _ => None,
-        });
+        let removals = entries
+            .into_iter()
+            .filter_map(|record| match record.body() {
+                Body::Removal(removal) => Some((record, removal)),
+                _ => None,
+            });
         removals.collect()
     }
 }

@@ -283,6 +283,75 @@ fn histories() {
     compare("histories.json", &vectors.collect::<Vec<_>>());
 }
 
+/// What each holds that the other may be missing, as in a hello and its answer.
+fn exchange(one: &mut CircleState, other: &mut CircleState) {
+    tell(one, other);
+    tell(other, one);
+}
+
+fn tell(from: &CircleState, to: &mut CircleState) {
+    let records: Vec<_> = from
+        .after(&to.heads())
+        .into_iter()
+        .chain(from.aside())
+        .collect();
+    for record in records {
+        let _ = to.apply(record);
+    }
+}
+
+#[test]
+fn whoever_heard_the_wrong_branch_first_comes_to_the_right_one() {
+    let mut story = Story::new(charter(AdmissionMode::Approval));
+    story.let_in(&[BEN]);
+    story.trust(BEN);
+    story.knock(CLEO);
+    let begins = story.heads[&person(BEN).public_key()];
+    let before = story.said.clone();
+    let mut genuine = vec![story.admit_as(Person(BEN), CLEO, Role::Participant)];
+    for on in [true, false].repeat(50) {
+        genuine.push(story.decide(Person(BEN), Freeze { on }));
+    }
+    let cut = cut_at(&genuine[genuine.len() - 1]);
+    let subject = person(BEN).public_key();
+    let revocation = story.decide(Group, Revocation { subject, cut });
+    // As long a branch, and more for its last places than are kept; all dated before the genuine one.
+    story.lamport = begins.0;
+    story.heads.insert(subject, begins);
+    let told = story.said.len();
+    for on in [false, true].repeat(51) {
+        story.decide(Person(BEN), Freeze { on });
+    }
+    for entry in &genuine[98..] {
+        story.crowd(Person(BEN), entry);
+    }
+    let wrong = story.said.split_off(told);
+    let mut knows = fold(&story.founding, &story.said);
+    let right = knows.digest();
+    let so_far: Vec<_> = before
+        .into_iter()
+        .chain([revocation])
+        .chain(wrong.clone())
+        .collect();
+    let mut misled = fold(&story.founding, &so_far);
+    assert!(!misled.is_admitted(&person(CLEO).public_key()));
+    for record in wrong {
+        let _ = knows.apply(&record);
+    }
+    assert_eq!(knows.digest(), right, "nothing of it counts");
+
+    let mut new = CircleState::new(&story.founding).unwrap();
+    for record in knows.after(&[]) {
+        let _ = new.apply(record);
+    }
+    assert_eq!(new.digest(), right, "what counts is told first");
+    for _ in 0..6 {
+        exchange(&mut knows, &mut misled);
+    }
+    assert_eq!(misled.digest(), right);
+    assert_eq!(knows.digest(), right);
+}
+
 fn keys(people: &[u8]) -> Vec<PublicKey> {
     let mut keys: Vec<_> = people.iter().map(|p| person(*p).public_key()).collect();
     keys.sort();

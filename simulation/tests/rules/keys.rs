@@ -59,7 +59,9 @@ fn a_former_co_leader_takes_nothing_back_and_removes_nobody() {
     world.act(1, Act::Admit(world.node(new).key())).unwrap();
     world.run_for(seconds(4));
     let former = world.node(1).key();
-    world.act(0, Act::SetRole(former, Role::Participant)).unwrap();
+    world
+        .act(0, Act::SetRole(former, Role::Participant))
+        .unwrap();
     world.run_for(seconds(3));
     let head = state(&world, 0).powers().of(&former).unwrap().head().0;
     assert!(head > 0);

@@ -216,7 +216,12 @@ impl CircleState {
     pub fn after(&self, heads: &[Head]) -> Vec<&Record> {
         let mut entries = self.chains.after(heads, &self.powers);
         entries.sort_by_key(|(contradicts, r)| {
-            (*contradicts, r.payload().lamport, r.author(), r.payload().seq)
+            (
+                *contradicts,
+                r.payload().lamport,
+                r.author(),
+                r.payload().seq,
+            )
         });
         let with_join = |(_, entry): (bool, _)| {
             let join = match Record::body(entry) {
