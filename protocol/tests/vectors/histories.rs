@@ -116,9 +116,9 @@ impl Story {
         self.entry(hand, p.seq, p.prev.unwrap(), body)
     }
 
-    /// More entries for the same place than are kept, removals and others.
-    fn crowd(&mut self, hand: Hand, of: &Record) {
-        for who in 100..117 {
+    /// So many more removals and other entries for the same place.
+    fn crowd(&mut self, hand: Hand, of: &Record, entries: u8) {
+        for who in 100..100 + entries {
             self.instead(hand, of, removal(who));
             let until = u64::from(who);
             let subject = person(who).public_key();
@@ -323,7 +323,7 @@ fn whoever_heard_the_wrong_branch_first_comes_to_the_right_one() {
         story.decide(Person(BEN), Freeze { on });
     }
     for entry in &genuine[98..] {
-        story.crowd(Person(BEN), entry);
+        story.crowd(Person(BEN), entry, 60);
     }
     let wrong = story.said.split_off(told);
     let mut knows = fold(&story.founding, &story.said);

@@ -258,8 +258,8 @@ fn authority() -> Vec<Told> {
                 let last = s.decide(Person(BEN), Freeze { on: false });
                 let (subject, cut) = (person(BEN).public_key(), cut_at(&last));
                 s.decide(Group, Revocation { subject, cut });
-                s.crowd(Person(BEN), &first);
-                s.crowd(Person(BEN), &last);
+                s.crowd(Person(BEN), &first, 17);
+                s.crowd(Person(BEN), &last, 17);
             },
         ),
         told(
@@ -496,7 +496,7 @@ fn forks() -> Vec<Told> {
             |s| {
                 let removal = s.decide(Group, removal(BEN));
                 s.succeed(ANN, cut_at(&removal));
-                s.crowd(Group, &removal);
+                s.crowd(Group, &removal, 17);
             },
         ),
         {
