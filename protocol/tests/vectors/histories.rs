@@ -116,14 +116,18 @@ impl Story {
         self.entry(hand, p.seq, p.prev.unwrap(), body)
     }
 
-    /// So many more removals and other entries for the same place.
+    /// So many more removals and other entries for the same place, dated like the first.
     fn crowd(&mut self, hand: Hand, of: &Record, entries: u8) {
+        let now = self.lamport;
         for who in 100..100 + entries {
+            self.lamport = of.payload().lamport - 1;
             self.instead(hand, of, removal(who));
+            self.lamport -= 1;
             let until = u64::from(who);
             let subject = person(who).public_key();
             self.instead(hand, of, Mute { subject, until });
         }
+        self.lamport = now;
     }
 
     /// Nobody has heard of this one.
