@@ -32,7 +32,7 @@ pub enum Adversary {
     Flood,
     /// The leader's key is used in two places and contradicts itself.
     EquivocatingLeader,
-    /// A co-leader who was deposed goes on signing, dated back.
+    /// A co-leader who was deposed goes on signing, dated back, for any place of their chain.
     BackdatingCoLeader,
     /// Dozens come through an open door without solving its puzzle.
     Sybils,
@@ -358,7 +358,9 @@ impl World {
                 let Some(me) = self.pseudonym(member) else {
                     return;
                 };
-                let mut late = draft(self, seq + 1, Some(id), removal(subject).into());
+                // After the last that stands, or instead of any before.
+                let place = 1 + self.rng.next_u64() % (seq + 1);
+                let mut late = draft(self, place, Some(id), removal(subject).into());
                 late.lamport = self.deposed.get(&member).copied().unwrap_or(0);
                 late.created = late.created.saturating_sub(30);
                 if let Ok(record) = me.sign(late) {
