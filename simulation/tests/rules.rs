@@ -354,6 +354,28 @@ fn whoever_is_reinstated_knocks_again_and_is_heard() {
 }
 
 #[test]
+fn whoever_was_removed_and_reinstated_while_away_learns_that_they_are_out() {
+    let mut world = circle(85, 3);
+    world.cut_off(2, true);
+    remove(&mut world, 0, 2);
+    world.run_for(seconds(3));
+    let key = world.node(2).key();
+    world.act(0, Act::Reinstate(key)).unwrap();
+    world.run_for(seconds(2));
+    world.cut_off(2, false);
+    world.run_for(seconds(45));
+    let clause = "2".into();
+    assert_eq!(stage(&world, 2), Stage::Out(End::Removed { clause }));
+    // With a new pledge they are welcome.
+    world.wipe_and_return(2).unwrap();
+    world.run_for(seconds(3));
+    world.sign(2).unwrap();
+    world.run_for(seconds(6));
+    assert_eq!(stage(&world, 2), Stage::Inside);
+    agree(&world, &[0, 1, 2, 3]);
+}
+
+#[test]
 fn a_removal_for_a_time_ends() {
     let mut world = circle(9, 2);
     let member = world.node(2).key();

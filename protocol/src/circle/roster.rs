@@ -196,6 +196,13 @@ impl Roster {
         })
     }
 
+    /// The first notice against somebody that stands; if none does, the last that was taken back.
+    pub(super) fn notice_of(&self, key: &PublicKey) -> Option<&Record> {
+        let standing = self.standing_notices(key).next();
+        let last = || self.notices.get(key)?.last();
+        standing.or_else(last).map(|notice| &notice.record)
+    }
+
     pub(super) fn is_spent(&self, token: &PublicKey) -> bool {
         self.spent.contains(token)
     }

@@ -235,22 +235,26 @@ impl Session {
             .filter_map(|bytes| Record::verify_in(bytes, &self.circle).ok())
             .filter(|record| record.check_time(now.minute).is_ok())
             .collect();
-        let Some(join) = records
+        let joins = |r: &&Record| matches!(r.body(), Body::Join(_));
+        let Some((author, join)) = records
             .iter()
-            .find(|r| matches!(r.body(), Body::Join(_)))
-            .map(Record::author)
+            .find(joins)
+            .map(|join| (join.author(), join.id()))
         else {
             return;
         };
-        if join == self.me.public_key() {
+        if author == self.me.public_key() {
             return;
         }
-        if state.is_removed(&join) && !state.may_return(&join, now.minute) {
-            self.plan_reply(now, DoorReply::Removal(join));
-        } else if state.is_admitted(&join) {
+        if state.is_removed(&author) && !state.may_return(&author, now.minute) {
+            self.plan_reply(now, DoorReply::Removal(author));
+        } else if state.is_admitted(&author) {
             if self.is_moderation_verified(now) {
-                self.plan_reply(now, DoorReply::Welcome(join));
+                self.plan_reply(now, DoorReply::Welcome(author));
             }
+        } else if state.was_let_in_with(&join) {
+            // They were removed, it was taken back, and they know of neither: that join is used up.
+            self.plan_reply(now, DoorReply::Removal(author));
         } else if self.stage == Stage::Inside && !state.is_door_crowded() {
             for record in &records {
                 let applied = self.state.as_mut().map(|s| s.apply(record));
@@ -383,8 +387,8 @@ impl Session {
             }
             DoorReply::Welcome(member) => self.welcome(&member).map(DoorMessage::Welcome),
             DoorReply::Removal(member) => state
-                .removal_of(&member)
-                .map(|r| DoorMessage::Answer(r.notice.envelope().to_vec().into())),
+                .notice_of(&member)
+                .map(|notice| DoorMessage::Answer(notice.envelope().to_vec().into())),
         };
         if let Some(message) = message {
             self.say_at_door(&message);

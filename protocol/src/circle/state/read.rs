@@ -73,6 +73,15 @@ impl CircleState {
         removed.name = joined.map(|j| j.name.clone());
         Some(removed)
     }
+    /// The first notice against somebody that keeps them out; if none does, the last that was taken back.
+    pub fn notice_of(&self, key: &PublicKey) -> Option<&Record> {
+        self.roster.notice_of(key)
+    }
+    /// Whether an admission names this join record, and it was not taken back.
+    pub fn was_let_in_with(&self, join: &RecordId) -> bool {
+        let joined = self.knocks.joins.get(join);
+        joined.is_some_and(|j| !self.has_left(&j.join.author(), join))
+    }
     /// Who has authority.
     pub fn powers(&self) -> &Powers {
         &self.powers
