@@ -106,7 +106,7 @@ fn removal(subject: PublicKey) -> Removal {
 #[derive(Debug, Clone)]
 pub enum Hand {
     /// A group key, stolen or not.
-    Group(GroupKey),
+    Group(Box<GroupKey>),
     /// The pseudonym of a member.
     Member(NodeIndex),
 }
@@ -396,7 +396,8 @@ impl World {
 
     /// The group key that leads now, as a thief would have it.
     pub fn stolen_key(&self) -> Option<Hand> {
-        self.nodes[0].group_key.clone().map(Hand::Group)
+        let key = self.nodes[0].group_key.clone()?;
+        Some(Hand::Group(Box::new(key)))
     }
 
     /// An entry for any place of a chain, signed by whoever has its key.

@@ -1,4 +1,4 @@
-//! Who has authority, and what they signed stands. Effects depend on chains, never on clocks:
+//! Who has authority, and what of their words stands. Effects depend on chains, never on clocks:
 //!
 //! 1. Each key owns one hash chain. A place with two different entries is a fork: the chain stands up to it.
 //! 2. The recovery key names the leading keys one after another, and cuts the chain of the one before.
