@@ -9,7 +9,7 @@ use crate::circle::{Applicant, Applied, CircleState, Refused};
 use crate::id::{Nonce, PublicKey, RecordId};
 use crate::invite::{MAX_TOKEN_MINUTES, Token};
 use crate::puzzle::Puzzle;
-use crate::record::{AdmissionMode, Body, Join, Pledge, Record, SealedTo};
+use crate::record::{AdmissionMode, Body, Erase, Join, Leave, Pledge, Record, SealedTo};
 use crate::seal::{open_sealed, seal_to};
 
 use super::message::{DoorMessage, envelopes};
@@ -41,6 +41,8 @@ pub(super) enum DoorReply {
     Welcome(PublicKey),
     /// The notice, for somebody who was removed.
     Removal(PublicKey),
+    /// Their own word that they left, for somebody whose disk it did not get to.
+    Left(PublicKey, RecordId),
 }
 
 impl Session {
@@ -252,6 +254,8 @@ impl Session {
             if self.is_moderation_verified(now) {
                 self.plan_reply(now, DoorReply::Welcome(author));
             }
+        } else if state.leave_of(&author, &join).is_some() {
+            self.plan_reply(now, DoorReply::Left(author, join));
         } else if state.was_let_in_with(&join) {
             // They were removed, it was taken back, and they know of neither: that join is used up.
             self.plan_reply(now, DoorReply::Removal(author));
@@ -341,6 +345,11 @@ impl Session {
                     .remove(&DoorReply::Removal(removal.subject));
                 self.handle_record(now, &record);
             }
+            Body::Leave(Leave { join }) | Body::Erase(Erase { join }) => {
+                let reply = DoorReply::Left(record.author(), *join);
+                self.door_replies.remove(&reply);
+                self.handle_record(now, &record);
+            }
             _ => {}
         }
     }
@@ -389,6 +398,9 @@ impl Session {
             DoorReply::Removal(member) => state
                 .notice_of(&member)
                 .map(|notice| DoorMessage::Answer(notice.envelope().to_vec().into())),
+            DoorReply::Left(member, join) => state
+                .leave_of(&member, &join)
+                .map(|leave| DoorMessage::Answer(leave.envelope().to_vec().into())),
         };
         if let Some(message) = message {
             self.say_at_door(&message);

@@ -77,10 +77,9 @@ impl CircleState {
     pub fn notice_of(&self, key: &PublicKey) -> Option<&Record> {
         self.roster.notice_of(key)
     }
-    /// Whether an admission names this join record, and it was not taken back.
+    /// Whether an admission names this join record.
     pub fn was_let_in_with(&self, join: &RecordId) -> bool {
-        let joined = self.knocks.joins.get(join);
-        joined.is_some_and(|j| !self.has_left(&j.join.author(), join))
+        self.knocks.joins.contains_key(join)
     }
     /// Who has authority.
     pub fn powers(&self) -> &Powers {
@@ -218,7 +217,11 @@ impl CircleState {
     }
     /// Whether this join record was taken back.
     pub fn has_left(&self, author: &PublicKey, join: &RecordId) -> bool {
-        self.left.contains_key(&(*author, *join))
+        self.leave_of(author, join).is_some()
+    }
+    /// The leave or erasure that took this join record back.
+    pub fn leave_of(&self, author: &PublicKey, join: &RecordId) -> Option<&Record> {
+        self.left.get(&(*author, *join))
     }
     /// Everything that somebody who has read up to `heads` may be missing, each entry preceded by what it
     /// depends on, in the order in which it was said; last what contradicts the rest.
