@@ -68,6 +68,10 @@ impl Power {
     pub(super) fn begins(&self) -> RecordId {
         self.begins
     }
+    /// Where somebody above cut its chain.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        self.cut
+    }
     /// Where others cut its chain.
     pub(super) fn cuts(&self) -> impl Iterator<Item = Cut> {
         self.cut.into_iter().chain(self.disputed)

@@ -141,8 +141,9 @@ impl Chains {
     }
 
     /// What two may differ in who have read a chain equally far: where it stops to stand, the last entry that
-    /// does and the one after it; and where it is forked, the branch that a cut names, from its end. Whoever
-    /// does not have that branch shows what they have instead, so that others know of the fork.
+    /// does and the one after it; where it is forked, the branch that a cut names, from its end; and removals
+    /// that stand by themselves. Whoever does not have that branch shows what they have instead, so that others
+    /// know of the fork.
     pub(super) fn disputed<'a>(&'a self, powers: &'a Powers) -> impl Iterator<Item = &'a Record> {
         powers.iter().flat_map(|(key, power)| {
             let last = power.head().0;
@@ -163,48 +164,68 @@ impl Chains {
                     }
                 }
             }
+            let removals = self.removals(key, power.begins(), power.cut());
+            let beside = removals.into_iter().map(|(removal, _)| removal);
+            entries.extend(beside.filter(|r| {
+                let gap = r.payload().seq > self.gapless(key);
+                gap || self.place(key, r.payload().seq).len() > 1
+            }));
             entries
         })
     }
 
-    /// How far each chain is held without a gap.
-    pub fn heads(&self) -> Vec<Head> {
-        let gapless = |chain: &Chain| {
-            (1..)
-                .zip(chain.places.keys())
-                .take_while(|(at, seq)| at == *seq)
-                .count() as u64
-        };
-        self.chains
-            .iter()
-            .map(|(author, chain)| Head {
-                author: *author,
-                seq: gapless(chain),
-            })
+    /// How far each chain is held without a gap, as far as it counts: a cut ends it.
+    pub(super) fn heads(&self, powers: &Powers) -> Vec<Head> {
+        self.counted(powers)
+            .map(|(author, _, seq)| Head { author, seq })
             .filter(|head| head.seq > 0)
             .collect()
     }
 
-    /// Every entry that somebody who has read up to `heads` may be missing, chain by chain; and whether it
-    /// contradicts what a cut leaves, or what stood here before.
-    pub(super) fn after<'a>(&'a self, heads: &[Head], powers: &Powers) -> Vec<(bool, &'a Record)> {
+    /// Every entry that somebody who has read up to `heads` may be missing, chain by chain: one for each place,
+    /// what a cut leaves, or what stood here before a fork. What contradicts it is told beside.
+    pub(super) fn after(&self, heads: &[Head], powers: &Powers) -> Vec<&Record> {
         let mut entries = Vec::new();
-        for (author, chain) in &self.chains {
-            let read = heads.iter().find(|h| h.author == *author);
+        for (author, power, last) in self.counted(powers) {
+            let read = heads.iter().find(|h| h.author == author);
             let from = read.map_or(0, |h| h.seq).saturating_add(1);
-            let branch: BTreeMap<_, _> = match chain.stood.and(powers.of(author)) {
-                Some(power) => self.branch(author, power),
-                None => Vec::new(),
+            if from > last {
+                continue;
             }
-            .into_iter()
-            .map(|entry| (entry.payload().seq, entry.id()))
-            .collect();
-            for (seq, place) in chain.places.range(from..) {
-                let contradicts = |r: &Record| branch.get(seq).is_some_and(|id| *id != r.id());
-                entries.extend(place.iter().map(|r| (contradicts(r), r)));
-            }
+            let settled = power.and_then(|p| self.path_to(&author, p.begins(), p.cut()?));
+            let branch = settled.unwrap_or_else(|| match power {
+                Some(power) => self.branch(&author, power),
+                None => self.path(&author, self.founding.id(), None),
+            });
+            entries.extend((from..=last).filter_map(|seq| {
+                let held = self.place(&author, seq).first();
+                branch.get(seq as usize - 1).copied().or(held)
+            }));
         }
         entries
+    }
+
+    /// Chains of keys that have authority, or had it, and of the recovery key, and how far they count.
+    fn counted<'a>(
+        &'a self,
+        powers: &'a Powers,
+    ) -> impl Iterator<Item = (PublicKey, Option<&'a Power>, u64)> {
+        let recovery = match self.founding.body() {
+            Body::Charter(charter) => Some((charter.recovery_key, None)),
+            _ => None,
+        };
+        let all = powers.iter().map(|(key, power)| (*key, Some(power)));
+        all.chain(recovery).map(|(author, power)| {
+            let most = power.and_then(Power::cut).map_or(u64::MAX, |cut| cut.seq);
+            (author, power, self.gapless(&author).min(most))
+        })
+    }
+
+    /// The last place before the first gap.
+    fn gapless(&self, author: &PublicKey) -> u64 {
+        let places = self.chains.get(author).into_iter();
+        let places = places.flat_map(|chain| chain.places.keys());
+        (1..).zip(places).take_while(|(at, seq)| at == *seq).count() as u64
     }
 
     /// Every entry.

@@ -119,15 +119,15 @@ impl Knocks {
     pub fn join(
         &mut self,
         record: &Record,
+        is_used: bool,
         may_knock: Result<(), Refused>,
     ) -> Result<Knock, Refused> {
         let author = record.author();
         let Body::Join(join) = record.body() else {
             return Ok(Knock::Known);
         };
-        let known = self.applicants.get(&author).map(|a| a.join.id()) == Some(record.id())
-            || self.joins.contains_key(&record.id());
-        if known {
+        let waits = self.applicants.get(&author).map(|a| a.join.id()) == Some(record.id());
+        if waits || is_used {
             return Ok(Knock::Known);
         }
         let awaited = self.awaited.contains(&record.id());
@@ -169,21 +169,20 @@ impl Knocks {
         Ok(Knock::Knocked)
     }
 
-    /// An admission names this join: it is kept from now on, or awaited. What is to be stored with it.
+    /// An admission names this join: it is kept from now on, or awaited. What is to be stored with it. Its author
+    /// waits at the door until an admission has effect.
     pub fn name(&mut self, subject: &PublicKey, join: &RecordId) -> Option<&Applicant> {
         if self.joins.contains_key(join) {
             return None;
         }
-        let waiting = self
-            .applicants
-            .get(subject)
-            .is_some_and(|a| a.join.id() == *join);
-        if !waiting {
-            self.awaited.insert(*join);
-            return None;
+        let applicant = self.applicants.get(subject);
+        match applicant.filter(|a| a.join.id() == *join).cloned() {
+            Some(applicant) => Some(self.joins.entry(*join).or_insert(applicant)),
+            None => {
+                self.awaited.insert(*join);
+                None
+            }
         }
-        let applicant = self.applicants.remove(subject)?;
-        Some(self.joins.entry(*join).or_insert(applicant))
     }
 
     /// Whether an admission rests on this join of theirs, as far as can be known: it may have been deleted.

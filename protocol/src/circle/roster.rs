@@ -57,6 +57,8 @@ pub struct Roster {
     notices: BTreeMap<PublicKey, Vec<Notice>>,
     /// Tokens that an admission rested on.
     spent: BTreeSet<PublicKey>,
+    /// Joins that somebody was let in with: they are good once.
+    pub(super) used: BTreeSet<RecordId>,
     /// Whoever was ever let in: they could sponsor others.
     welcomed: BTreeSet<PublicKey>,
     pub(super) floor_mode: FloorMode,
@@ -93,6 +95,7 @@ impl Roster {
             members: BTreeMap::new(),
             notices: BTreeMap::new(),
             spent: BTreeSet::new(),
+            used: BTreeSet::new(),
             welcomed: BTreeSet::new(),
             floor_mode: charter.floor,
             frozen: false,
@@ -283,6 +286,7 @@ impl Roster {
                     admitted: record.payload().created,
                 };
                 self.members.insert(admission.subject, member);
+                self.used.insert(admission.join);
                 self.seated.insert(admission.subject);
                 changes.push(Change::Admitted(admission.subject));
             }

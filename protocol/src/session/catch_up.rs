@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use rand_core::Rng;
+
 use crate::record::{Head, Record};
 use crate::seal::MAX_MESSAGE_BYTES;
 
@@ -96,7 +98,10 @@ impl Session {
                 || !r.body().kind().is_chained()
                 || r.payload().seq <= self.durable
         };
-        let aside = state.aside().filter(|_| answer.aside);
+        // It may be more than one answer holds: each begins somewhere else.
+        let mut aside: Vec<_> = state.aside().filter(|_| answer.aside).collect();
+        let begin = self.rng.next_u64() as usize % aside.len().max(1);
+        aside.rotate_left(begin);
         let records = state.after(&answer.heads);
         let mut messages = vec![Vec::new()];
         let mut size = 0;

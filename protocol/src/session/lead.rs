@@ -125,8 +125,8 @@ impl Session {
     /// it contradicted itself stands again: where that was all of it, nobody is a member in between.
     ///
     /// # Errors
-    /// [`SessionError::NotLeader`] when `recovery` is not this circle's; [`SessionError::NotNow`] where the
-    /// circle is not known or has ended.
+    /// [`SessionError::NotLeader`] when `recovery` is not this circle's; [`SessionError::NotNow`] outside, but
+    /// for a chain that contradicts itself, and where nothing of it is known.
     pub fn succeed(
         &mut self,
         now: Now,
@@ -136,11 +136,16 @@ impl Session {
         let over = matches!(self.stage, Stage::Out(_));
         let known = self.state.as_ref().filter(|_| !over);
         let state = known.ok_or(SessionError::NotNow)?;
+        let old = state.powers().leading_key();
+        let is_forked = state.powers().of(&old).is_some_and(|p| p.fork().is_some());
+        if !is_forked {
+            self.inside()?;
+        }
         if recovery.public_key() != state.charter().recovery_key {
             return Err(SessionError::NotLeader);
         }
-        let old = state.powers().leading_key();
-        let cut = state.cut_of(&old).ok_or(SessionError::NotNow)?;
+        let cut = state.cut_of(&old).filter(|cut| cut.seq > 0);
+        let cut = cut.ok_or(SessionError::NotNow)?;
         let removed: Vec<_> = state.removed().collect();
         let (seq, id) = state.recovery_head();
         let succession = Succession {
@@ -157,26 +162,38 @@ impl Session {
             valid_minutes: LASTING_MINUTES,
             body: succession.into(),
         })?;
-        self.group_key = Some(new);
-        self.durable = 0;
         let state = self.state.as_mut().ok_or(SessionError::NotNow)?;
         let applied = state.apply(&record)?;
+        self.group_key = Some(new);
+        self.durable = 0;
         self.enter_latest_epoch(now);
         if let Applied::Changed(changes) = applied {
             self.publish_when_stored(vec![record], &changes);
             self.follow(now, &changes);
         }
-        // Removals beyond the cut go on standing, under the new key.
-        for (subject, before) in removed {
-            if !self.state.as_ref().is_some_and(|s| s.is_removed(&subject)) {
-                let removal = Removal {
-                    subject,
-                    clause: before.clause,
-                    until: None,
-                    cut: None,
-                };
-                self.decide(now, [removal.into()])?;
-            }
+        // Removals beyond the cut go on standing, under the new key: of people who were here, not of whoever a
+        // thief names.
+        let me = self.me.public_key();
+        let lost = removed.into_iter().filter(|(subject, before)| {
+            let state = self.state.as_ref();
+            let stands = state.is_some_and(|s| s.is_removed(subject));
+            !stands && *subject != me && before.name.is_some()
+        });
+        let again: Vec<Body> = lost
+            .filter_map(|(_, before)| match before.notice.body() {
+                Body::Removal(removal) => Some(
+                    Removal {
+                        cut: None,
+                        ..removal.clone()
+                    }
+                    .into(),
+                ),
+                _ => None,
+            })
+            .collect();
+        for removal in again {
+            // One that the rules refuse now does not stop the others.
+            let _ = self.decide(now, [removal]);
         }
         self.lead(now);
         Ok(())

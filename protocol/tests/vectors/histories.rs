@@ -348,7 +348,7 @@ fn whoever_heard_the_wrong_branch_first_comes_to_the_right_one() {
     for record in knows.after(&[]) {
         let _ = new.apply(record);
     }
-    assert_eq!(new.digest(), right, "what counts is told first");
+    assert_eq!(new.digest(), right, "only what counts is told");
     for _ in 0..6 {
         exchange(&mut knows, &mut misled);
     }

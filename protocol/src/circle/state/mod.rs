@@ -349,13 +349,17 @@ impl CircleState {
         changes
     }
 
-    /// Whoever is gone keeps neither hand nor turn, nor a place at the door.
+    /// Whoever is gone keeps neither hand nor turn, and nobody who is in or gone a place at the door.
     fn tidy(&mut self, changes: &[Change]) {
         let clock = self.lamport();
         for change in changes {
-            if let Change::Removed(key) | Change::Left(key) = change {
-                self.floor.forget(key, clock);
-                self.knocks.applicants.remove(key);
+            match change {
+                Change::Removed(key) | Change::Left(key) => {
+                    self.floor.forget(key, clock);
+                    self.knocks.applicants.remove(key);
+                }
+                Change::Admitted(key) => drop(self.knocks.applicants.remove(key)),
+                _ => {}
             }
         }
     }
@@ -375,7 +379,8 @@ impl CircleState {
         if proof.is_some_and(|p| !knocks::is_genuine_proof(&self.id, &author, p)) {
             return Err(Refused::NeedsInvite);
         }
-        Ok(match self.knocks.join(record, may_knock)? {
+        let is_used = self.roster.used.contains(&record.id());
+        Ok(match self.knocks.join(record, is_used, may_knock)? {
             Knock::Knocked => Applied::Changed(vec![Change::Knocked(author)]),
             Knock::Known => Applied::Known,
             Knock::Waiting => Applied::Waiting,

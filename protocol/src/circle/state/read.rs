@@ -77,9 +77,9 @@ impl CircleState {
     pub fn notice_of(&self, key: &PublicKey) -> Option<&Record> {
         self.roster.notice_of(key)
     }
-    /// Whether an admission names this join record.
+    /// Whether somebody was let in with this join record.
     pub fn was_let_in_with(&self, join: &RecordId) -> bool {
-        self.knocks.joins.contains_key(join)
+        self.roster.used.contains(join)
     }
     /// Who has authority.
     pub fn powers(&self) -> &Powers {
@@ -207,7 +207,7 @@ impl CircleState {
     }
     /// How far each chain is held without a gap.
     pub fn heads(&self) -> Vec<Head> {
-        self.chains.heads()
+        self.chains.heads(&self.powers)
     }
     /// Whether this chain entry has arrived with all that came before it: it stands, or never will.
     pub fn has_judged(&self, entry: &Record) -> bool {
@@ -224,18 +224,11 @@ impl CircleState {
         self.left.get(&(*author, *join))
     }
     /// Everything that somebody who has read up to `heads` may be missing, each entry preceded by what it
-    /// depends on, in the order in which it was said; last what contradicts the rest.
+    /// depends on, in the order in which it was said.
     pub fn after(&self, heads: &[Head]) -> Vec<&Record> {
         let mut entries = self.chains.after(heads, &self.powers);
-        entries.sort_by_key(|(contradicts, r)| {
-            (
-                *contradicts,
-                r.payload().lamport,
-                r.author(),
-                r.payload().seq,
-            )
-        });
-        let with_join = |(_, entry): (bool, _)| {
+        entries.sort_by_key(|r| (r.payload().lamport, r.author(), r.payload().seq));
+        let with_join = |entry| {
             let join = match Record::body(entry) {
                 Body::Admission(a) => self.knocks.joins.get(&a.join),
                 _ => None,
@@ -246,7 +239,7 @@ impl CircleState {
         entries.into_iter().flat_map(with_join).collect()
     }
     /// What two may differ in who have read equally far: forks, known or not, what members joined with, who
-    /// left, and the branches that cuts name.
+    /// left, the branches that cuts name, and removals that stand by themselves.
     pub fn aside(&self) -> impl Iterator<Item = &Record> {
         let forks = self.chains.forks().flat_map(|(one, other)| [one, other]);
         let joins = self.members().flat_map(|(_, m)| [&m.pledge, &m.join]);
