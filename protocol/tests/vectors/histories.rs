@@ -356,6 +356,86 @@ fn whoever_heard_the_wrong_branch_first_comes_to_the_right_one() {
     assert_eq!(knows.digest(), right);
 }
 
+/// Of what is told, one hears of `late` and the other does not; then each tells the other.
+fn one_hears_more(story: &Story, late: &Record) -> [CircleState; 2] {
+    let common: Vec<_> = story
+        .said
+        .iter()
+        .filter(|r| r.id() != late.id())
+        .cloned()
+        .collect();
+    let mut both = [&common, &story.said].map(|said| fold(&story.founding, said));
+    let [one, other] = &mut both;
+    assert_ne!(one.digest(), other.digest());
+    for _ in 0..4 {
+        exchange(one, other);
+    }
+    both
+}
+
+#[test]
+fn removals_that_stand_by_themselves_reach_everybody() {
+    // Beside a chain with a fork.
+    let mut story = Story::new(charter(AdmissionMode::Approval));
+    story.let_in(&[ANN, BEN]);
+    story.trust(BEN);
+    let decisions: Vec<_> = [true, false].repeat(5);
+    let decisions: Vec<_> = decisions
+        .iter()
+        .map(|on| story.decide(Person(BEN), Freeze { on: *on }))
+        .collect();
+    story.instead(Person(BEN), &decisions[2], removal(100));
+    let late = story.instead(Person(BEN), &decisions[4], removal(ANN));
+    for state in one_hears_more(&story, &late) {
+        assert!(state.is_removed(&person(ANN).public_key()));
+    }
+    // Of a co-leader by one whom another has removed.
+    let mut story = Story::new(charter(AdmissionMode::Approval));
+    story.let_in(&[ANN, BEN, CLEO]);
+    for who in [ANN, BEN, CLEO] {
+        story.trust(who);
+    }
+    let first = story.decide(Person(BEN), Freeze { on: true });
+    let last = story.decide(Person(BEN), Freeze { on: false });
+    let cut = Some(cut_at(&last));
+    story.decide(
+        Person(ANN),
+        Removal {
+            cut,
+            ..removal(BEN)
+        },
+    );
+    let late = story.instead(Person(BEN), &first, removal(CLEO));
+    let [one, other] = one_hears_more(&story, &late);
+    assert!(one.is_removed(&person(CLEO).public_key()));
+    assert_eq!(one.digest(), other.digest());
+}
+
+#[test]
+fn a_void_admission_uses_up_nobodys_knock() {
+    let mut story = Story::new(charter(AdmissionMode::Approval));
+    story.let_in(&[BEN]);
+    story.trust(BEN);
+    let (seq, id) = story.heads[&person(BEN).public_key()];
+    let (subject, cut) = (person(BEN).public_key(), Cut { seq, id });
+    story.decide(Group, Revocation { subject, cut });
+    let join = story.knock(DAN);
+    story.admit_as(Person(BEN), DAN, Role::Participant);
+    let state = fold(&story.founding, &story.said);
+    assert!(!state.was_let_in_with(&join));
+    assert_eq!(state.applicants().count(), 1);
+    // After a restart too, when they knock again.
+    let mut again = CircleState::load(&story.founding, &story.said).unwrap();
+    for record in &story.said {
+        let _ = again.apply(record);
+    }
+    assert_eq!(again.applicants().count(), 1);
+    story.admit_as(Group, DAN, Role::Participant);
+    let state = fold(&story.founding, &story.said);
+    assert!(state.was_let_in_with(&join));
+    assert_eq!(state.applicants().count(), 0);
+}
+
 fn keys(people: &[u8]) -> Vec<PublicKey> {
     let mut keys: Vec<_> = people.iter().map(|p| person(*p).public_key()).collect();
     keys.sort();

@@ -31,6 +31,14 @@ fn crowd(world: &World, hand: &Hand, place: u64, lamport: u64) -> Vec<Record> {
         .collect()
 }
 
+/// A co-leader, former or not, signs a removal.
+pub fn remove_as(world: &mut World, former: NodeIndex, whom: NodeIndex) {
+    let removal = removal(world.node(whom).key());
+    let after = RecordId::from_bytes([7; 32]);
+    let entry = world.entry(&Hand::Member(former), (1, after), 1, removal);
+    world.tell(former, &[entry.unwrap()]);
+}
+
 /// A branch of a chain from its first place on.
 fn branch(world: &World, hand: &Hand, begins: RecordId, length: u64) -> Vec<Record> {
     let mut records = Vec::<Record>::new();
@@ -159,4 +167,69 @@ fn a_former_leading_key_does_not_date_what_follows() {
         assert!(state(&world, node).is_removed(&world.node(2).key()));
     }
     agree(&world, &[0, 3, 4]);
+}
+
+#[test]
+fn a_former_co_leader_keeps_nobody_from_reading_what_was_decided() {
+    let mut world = circle(84, 4);
+    co_leader(&mut world, 1);
+    let former = world.node(1).key();
+    world
+        .act(0, Act::SetRole(former, Role::Participant))
+        .unwrap();
+    world.run_for(seconds(3));
+    // More than one answer holds, dated before everything else.
+    let after = RecordId::from_bytes([7; 32]);
+    let freeze = || Freeze { on: true }.into();
+    let entry = |place| world.entry(&Hand::Member(1), (place, after), 1, freeze());
+    let entries: Vec<_> = (10..1_110).map(|place| entry(place).unwrap()).collect();
+    for part in entries.chunks(64) {
+        world.tell(1, part);
+        world.run_for(seconds(2));
+    }
+    let newcomer = world.join().unwrap();
+    world.run_for(seconds(60));
+    assert_eq!(members(&world, newcomer), 6);
+    agree(&world, &[0, 2, 3, newcomer]);
+}
+
+#[test]
+fn the_founder_signs_no_removal_of_strangers_again() {
+    let mut world = circle(85, 4);
+    let thief = world.stolen_key().unwrap();
+    for place in 1..=6 {
+        world.tell(1, &crowd(&world, &thief, place, 1));
+    }
+    world.run_for(seconds(3));
+    assert!(state(&world, 0).removed().count() > 10);
+    world.succeed(0);
+    world.run_for(seconds(5));
+    assert_eq!(state(&world, 0).removed().count(), 0);
+    let leading = state(&world, 0).powers().leading_key();
+    let signed = state(&world, 0).powers().of(&leading).unwrap().head().0;
+    assert!(signed < 5, "{signed} entries");
+}
+
+#[test]
+fn nobody_takes_the_lead_without_the_circles_history() {
+    for knocks in [false, true] {
+        let mut world = circle(87, 4);
+        world.act(0, Act::AutoAdmit(false)).unwrap();
+        let new = world.arrive().unwrap();
+        world.run_for(seconds(3));
+        if knocks {
+            world.sign(new).unwrap();
+            world.run_for(seconds(2));
+        }
+        world.succeed(new);
+        world.act(0, Act::AutoAdmit(true)).unwrap();
+        if !knocks {
+            world.sign(new).unwrap();
+        }
+        world.run_for(seconds(10));
+        for node in [0, 1, new] {
+            assert_eq!(state(&world, node).leader(), world.node(0).key());
+            assert_eq!(members(&world, node), 6);
+        }
+    }
 }

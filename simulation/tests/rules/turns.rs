@@ -167,12 +167,17 @@ fn hands_raised_at_once_where_turns_pass_on_come_in_one_order() {
         }
         for _ in 0..3 {
             world.run_for(seconds(2));
-            let turn = holder(&world, 1);
-            assert!(turn.is_some());
-            for node in [2, 3, 4] {
-                assert_eq!(holder(&world, node), turn, "seed {seed}, led: {led}");
+            // Whoever lost a word on the way has it with the next hello.
+            for second in 0.. {
+                let turns = [1, 2, 3, 4].map(|node| holder(&world, node));
+                if turns[0].is_some() && turns.iter().all(|turn| *turn == turns[0]) {
+                    break;
+                }
+                assert!(second < 31, "seed {seed}, led: {led}: {turns:?}");
+                world.run_for(seconds(1));
             }
-            world.act(turn.unwrap(), Act::Pass).unwrap();
+            let turn = holder(&world, 1).unwrap();
+            world.act(turn, Act::Pass).unwrap();
         }
     }
 }
