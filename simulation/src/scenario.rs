@@ -484,12 +484,18 @@ impl Play<'_> {
 
     /// Somebody asks for a turn, gets it, and is heard by everybody.
     fn take_turns(&mut self) -> Result<(), Violation> {
+        // Whoever has the turn now has nothing to ask for; when it ends, each sees a little differently.
         let takes = |play: &Self, n: NodeIndex| {
+            let key = play.world.node(n).key();
             let state = play.world.node(n).session().and_then(|s| s.state());
-            let role = state
-                .and_then(|s| s.member(&play.world.node(n).key()))
-                .map(|m| m.role);
-            role.is_some_and(|r| r.takes_turns())
+            let role = state.and_then(|s| s.member(&key)).map(|m| m.role);
+            let has_turn = play.inside().into_iter().any(|seen_by| {
+                let state = play.world.node(seen_by).session().and_then(|s| s.state());
+                state
+                    .and_then(|s| s.turn())
+                    .is_some_and(|t| t.holder == key)
+            });
+            role.is_some_and(|r| r.takes_turns()) && !has_turn
         };
         let others: Vec<_> = self
             .inside()
