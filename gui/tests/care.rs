@@ -175,6 +175,14 @@ fn only_a_founder_who_does_not_lead_can_take_the_lead_again() {
     assert_eq!(pressed(&node, &mut window, &["Take the lead"]), ["Recover"]);
     change(&node, &mut window, |circle| circle.leading = true);
     assert!(window.query_by_label("Take the lead again").is_none());
+    // Outside too: where the leading key contradicts itself, the founder may be out.
+    let path = ["Take the lead again", "Take the lead"];
+    let node = FakeNode::showing(samples::at(Place::Waiting(samples::founded())));
+    let mut window = common::window(&node, 1920.0, 1080.0, None);
+    assert_eq!(pressed(&node, &mut window, &path), ["Recover"]);
+    node.show(samples::at(Place::Waiting(samples::door())));
+    window.run_ok();
+    assert!(window.query_by_label("Take the lead again").is_none());
 }
 
 #[test]

@@ -85,6 +85,14 @@ pub fn door() -> Door {
     }
 }
 
+/// The door of a circle that one founded, and whose leading key contradicts itself.
+pub fn founded() -> Door {
+    Door {
+        can_recover: true,
+        ..door()
+    }
+}
+
 /// A door whose texts are in Spanish.
 pub fn spanish() -> Door {
     Door {
@@ -310,6 +318,7 @@ pub fn places() -> Vec<(&'static str, Snapshot)> {
         ("door-unknown", at(Place::Door(unknown()))),
         ("waiting", at(Place::Waiting(door()))),
         ("waiting-open", at(Place::Waiting(open_door))),
+        ("waiting-founder", at(Place::Waiting(founded()))),
         ("circle", inside(circle(7))),
         ("circle-full", inside(circle(16))),
         ("circle-my-turn", inside(my_turn)),
