@@ -269,7 +269,7 @@ pub struct Door {
     pub texts: TextsHash,
     /// The texts that one signed last, in whatever circle.
     pub signed: Option<TextsHash>,
-    /// Whether one founded it, and could take the lead with a new group key.
+    /// Whether one founded it, and could take the lead with a new group key now.
     pub can_recover: bool,
 }
 

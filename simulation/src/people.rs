@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use undertone_protocol::id::TransportId;
 use undertone_protocol::identity::{GroupKey, Secret};
 use undertone_protocol::invite::Token;
+use undertone_protocol::record::Record;
 use undertone_protocol::session::{Act, Event, Input, Session};
 use undertone_protocol::texts;
 
@@ -79,6 +80,16 @@ impl World {
             self.nodes[index].group_key = Some(new);
         }
         self.drain(index);
+    }
+
+    /// Whoever leads loses the group key, at the next start.
+    pub fn lose_key(&mut self, index: NodeIndex) {
+        self.nodes[index].group_key = None;
+    }
+
+    /// A record is on somebody's disk.
+    pub fn store(&mut self, index: NodeIndex, record: &Record) {
+        self.nodes[index].stored.push(record.envelope().to_vec());
     }
 
     /// The process dies without a word: only what was stored remains.

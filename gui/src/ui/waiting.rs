@@ -31,6 +31,14 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, door: &Door) {
         );
         prose::announce(&line, Live::Polite);
         gap(ui, space::M);
+        if door.can_recover {
+            prose::small(ui, screen.words.circle.lead_lost);
+            let press = Press::secondary(screen.words.circle.lead_again).icon(Icon::Lantern);
+            if ui.add(press.small()).clicked() {
+                screen.view.inside.asking = Some(Asking::Recover);
+            }
+            gap(ui, space::M);
+        }
         prose::card(ui, |ui| {
             prose::heading(ui, &door.title);
             prose::soft(ui, &door.topic);
@@ -42,14 +50,6 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, door: &Door) {
                 });
             }
         });
-        if door.can_recover {
-            gap(ui, space::M);
-            prose::small(ui, screen.words.circle.lead_lost);
-            let press = Press::secondary(screen.words.circle.lead_again).icon(Icon::Lantern);
-            if ui.add(press.small()).clicked() {
-                screen.view.inside.asking = Some(Asking::Recover);
-            }
-        }
     });
     if screen.view.inside.asking == Some(Asking::Recover) {
         asking::recover(ui, screen);

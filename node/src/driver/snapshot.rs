@@ -112,7 +112,7 @@ fn door(circle: &Circle, charter: &Charter, signed: Option<TextsHash>) -> Door {
         practice: circle.practice,
         texts: charter.texts,
         signed,
-        can_recover: circle.file.recovery_key.is_some(),
+        can_recover: circle.file.recovery_key.is_some() && circle.session.may_succeed(),
     }
 }
 

@@ -64,6 +64,10 @@ impl Power {
     pub fn is_live(&self) -> bool {
         self.cut.is_none() && self.disputed.is_none() && self.fork.is_none()
     }
+    /// As what it has authority.
+    pub(super) fn rank(&self) -> Rank {
+        self.rank
+    }
     /// What the first entry of its chain follows.
     pub(super) fn begins(&self) -> RecordId {
         self.begins

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::{PublicKey, RecordId};
-use crate::record::{Body, Cut, Head, Record, Removal};
+use crate::record::{Body, Cut, Head, MAX_HEADS, Record, Removal};
 use crate::weakness::{Weak, Weakness};
 
 use super::authority::{Power, Powers};
@@ -167,18 +167,30 @@ impl Chains {
             let removals = self.removals(key, power.begins(), power.cut());
             let beside = removals.into_iter().map(|(removal, _)| removal);
             entries.extend(beside.filter(|r| {
-                let gap = r.payload().seq > self.gapless(key);
-                gap || self.place(key, r.payload().seq).len() > 1
+                let seq = r.payload().seq;
+                seq > last || self.place(key, seq).len() > 1
             }));
             entries
         })
     }
 
-    /// How far each chain is held without a gap, as far as it counts: a cut ends it.
+    /// The last entry of the recovery key's chain, and the one after it.
+    pub(super) fn succession(&self) -> impl Iterator<Item = &Record> {
+        let key = self.recovery_key();
+        let last = self.path(&key, self.founding.id(), None).len() as u64;
+        [last, last + 1]
+            .into_iter()
+            .flat_map(move |seq| self.place(&key, seq))
+    }
+
+    /// How far each chain is held without a gap, as far as it counts: a cut ends it. The first so many that a
+    /// hello holds.
     pub(super) fn heads(&self, powers: &Powers) -> Vec<Head> {
         self.counted(powers)
+            .into_iter()
             .map(|(author, _, seq)| Head { author, seq })
             .filter(|head| head.seq > 0)
+            .take(MAX_HEADS)
             .collect()
     }
 
@@ -205,20 +217,28 @@ impl Chains {
         entries
     }
 
-    /// Chains of keys that have authority, or had it, and of the recovery key, and how far they count.
-    fn counted<'a>(
-        &'a self,
-        powers: &'a Powers,
-    ) -> impl Iterator<Item = (PublicKey, Option<&'a Power>, u64)> {
-        let recovery = match self.founding.body() {
-            Body::Charter(charter) => Some((charter.recovery_key, None)),
-            _ => None,
-        };
-        let all = powers.iter().map(|(key, power)| (*key, Some(power)));
-        all.chain(recovery).map(|(author, power)| {
-            let most = power.and_then(Power::cut).map_or(u64::MAX, |cut| cut.seq);
-            (author, power, self.gapless(&author).min(most))
-        })
+    /// The chains of the recovery key, of leading keys and of co-leaders, present and former, and how far they
+    /// count.
+    fn counted<'a>(&self, powers: &'a Powers) -> Vec<(PublicKey, Option<&'a Power>, u64)> {
+        let mut all: Vec<_> = powers
+            .iter()
+            .map(|(key, power)| (*key, Some(power)))
+            .chain([(self.recovery_key(), None)])
+            .collect();
+        all.sort_by_key(|(key, power)| (power.map(Power::rank), *key));
+        all.into_iter()
+            .map(|(author, power)| {
+                let most = power.and_then(Power::cut).map_or(u64::MAX, |cut| cut.seq);
+                (author, power, self.gapless(&author).min(most))
+            })
+            .collect()
+    }
+
+    fn recovery_key(&self) -> PublicKey {
+        match self.founding.body() {
+            Body::Charter(charter) => charter.recovery_key,
+            _ => self.founding.author(),
+        }
     }
 
     /// The last place before the first gap.

@@ -27,6 +27,9 @@ const SETTLE_AFTER: Duration = Duration::from_secs(3);
 
 impl Session {
     pub(super) fn follow(&mut self, now: Now, changes: &[Change]) {
+        if !changes.is_empty() {
+            self.in_vain.clear();
+        }
         for change in changes {
             match change {
                 Change::Removed(member) => self.enforce_removal(now, member),

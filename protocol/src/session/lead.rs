@@ -4,7 +4,7 @@ use crate::circle::{Applied, Change, CircleState, Refused, Removed, policy};
 use crate::id::PublicKey;
 use crate::identity::{Draft, GroupKey, Secret};
 use crate::record::{
-    Admission, AdmissionMode, Body, CeaseRequest, Close, Delegation, Door, Epoch, FloorMode,
+    Admission, AdmissionMode, Body, CeaseRequest, Close, Cut, Delegation, Door, Epoch, FloorMode,
     Freeze, Mode, Mute, Record, Refusal, Reinstatement, Removal, Revocation, Role, SealedTo,
     Succession, TurnExtend, TurnGrant, TurnRelease,
 };
@@ -125,27 +125,18 @@ impl Session {
     /// it contradicted itself stands again: where that was all of it, nobody is a member in between.
     ///
     /// # Errors
-    /// [`SessionError::NotLeader`] when `recovery` is not this circle's; [`SessionError::NotNow`] outside, but
-    /// for a chain that contradicts itself, and where nothing of it is known.
+    /// [`SessionError::NotLeader`] when `recovery` is not this circle's; [`SessionError::NotNow`] for somebody
+    /// who is no member, but for a chain that contradicts itself, and where nothing of it is known.
     pub fn succeed(
         &mut self,
         now: Now,
         recovery: &GroupKey,
         new: GroupKey,
     ) -> Result<(), SessionError> {
-        let over = matches!(self.stage, Stage::Out(_));
-        let known = self.state.as_ref().filter(|_| !over);
-        let state = known.ok_or(SessionError::NotNow)?;
-        let old = state.powers().leading_key();
-        let is_forked = state.powers().of(&old).is_some_and(|p| p.fork().is_some());
-        if !is_forked {
-            self.inside()?;
-        }
+        let (state, cut) = self.succession().ok_or(SessionError::NotNow)?;
         if recovery.public_key() != state.charter().recovery_key {
             return Err(SessionError::NotLeader);
         }
-        let cut = state.cut_of(&old).filter(|cut| cut.seq > 0);
-        let cut = cut.ok_or(SessionError::NotNow)?;
         let removed: Vec<_> = state.removed().collect();
         let (seq, id) = state.recovery_head();
         let succession = Succession {
@@ -195,8 +186,28 @@ impl Session {
             // One that the rules refuse now does not stop the others.
             let _ = self.decide(now, [removal]);
         }
+        if self.stage != Stage::Inside {
+            // No circle key that is theirs: a thief made the last one without them.
+            self.renew_epoch(now);
+        }
         self.lead(now);
         Ok(())
+    }
+
+    /// Whether somebody who holds the recovery key could take the lead.
+    pub fn may_succeed(&self) -> bool {
+        self.succession().is_some()
+    }
+
+    /// What a succession would go on from, for a member, or where the leading key contradicts itself.
+    fn succession(&self) -> Option<(&CircleState, Cut)> {
+        let state = self.state.as_ref()?;
+        let over = matches!(self.stage, Stage::Out(_));
+        let old = state.powers().leading_key();
+        let is_forked = state.powers().of(&old)?.fork().is_some();
+        let known = !over && (is_forked || state.is_admitted(&self.me.public_key()));
+        let cut = state.cut_of(&old).filter(|cut| known && cut.seq > 0)?;
+        Some((state, cut))
     }
 
     /// Takes every removal of somebody back; each names the notice that it undoes.
@@ -234,10 +245,12 @@ impl Session {
         let mut waiting = Vec::new();
         let mut unchecked = Vec::new();
         for (key, applicant) in state.applicants() {
-            match self.checked.get(&applicant.join.id()) {
-                _ if admission != AdmissionMode::Open => waiting.push(*key),
-                _ if state.lacks(Weakness::Puzzle) => waiting.push(*key),
-                Some(true) => waiting.push(*key),
+            let join = applicant.join.id();
+            match self.checked.get(&join) {
+                _ if self.in_vain.contains(&join) => {}
+                _ if admission != AdmissionMode::Open => waiting.push((*key, join)),
+                _ if state.lacks(Weakness::Puzzle) => waiting.push((*key, join)),
+                Some(true) => waiting.push((*key, join)),
                 Some(false) => {}
                 None => unchecked.extend(super::door::answer_of(state, applicant)),
             }
@@ -267,9 +280,11 @@ impl Session {
             let _ = self.decide(now, [Delegation { subject, role }.into()]);
         }
         if let_in {
-            for subject in waiting {
-                // Refused by the rules (removed, no token): they stay outside.
-                let _ = self.admit(now, &[subject], role);
+            for (subject, join) in waiting {
+                // Refused by the rules (removed, no token): they stay outside, until something changes.
+                if self.admit(now, &[subject], role).is_err() {
+                    self.in_vain.insert(join);
+                }
             }
         }
         if let Some(holder) = next.filter(|_| grants && idle) {

@@ -20,7 +20,7 @@ mod timer;
 mod view;
 mod voice;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
@@ -100,6 +100,8 @@ pub struct Session {
     arrived: std::collections::BTreeSet<PublicKey>,
     pushes: u32,
     newcomers: Vec<PublicKey>,
+    /// Joins that the rules let nobody in with, as things are.
+    in_vain: BTreeSet<RecordId>,
     next_ticket: u64,
     after: BTreeMap<u64, Vec<Output>>,
     durable_removals: std::collections::BTreeSet<PublicKey>,
@@ -151,6 +153,7 @@ impl Session {
             arrived: Default::default(),
             pushes: 0,
             newcomers: Vec::new(),
+            in_vain: BTreeSet::new(),
             next_ticket: 0,
             after: BTreeMap::new(),
             durable_removals: Default::default(),

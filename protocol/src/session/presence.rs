@@ -9,7 +9,7 @@ use rand_core::Rng;
 use crate::circle::{CircleState, Turn};
 use crate::id::{PublicKey, SignatureBytes, TransportId};
 use crate::record::{
-    Body, Head, Hello, MAX_HEADS, Record, Role, RouteKind, TurnRelease, TurnRequest, TurnSeen,
+    Body, Head, Hello, Record, Role, RouteKind, TurnRelease, TurnRequest, TurnSeen,
 };
 
 use crate::signature;
@@ -38,6 +38,9 @@ const SEAT_FOR: Duration = Duration::from_secs(60);
 const LED_FOR: Duration = Duration::from_secs(65);
 /// Nothing from anybody for so long: one may be under a circle key that the others have left.
 pub(super) const DEAF_AFTER: Duration = Duration::from_secs(5);
+/// Whoever says the same for so long, and sees another circle, does not get on by reading: who is ahead may hang
+/// on what only one of two has heard.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// How long a hello is valid, in minutes.
 const HELLO_MINUTES: u64 = 2;
 
@@ -48,6 +51,9 @@ pub(super) struct Presence {
     pub seq: u64,
     pub seen: Duration,
     pub addresses: Vec<String>,
+    /// How far they said they had read, and what came of it; since when they say so.
+    reads: (Vec<Head>, u64),
+    reads_since: Duration,
     /// When a packet of theirs was last opened.
     pub heard: Option<Duration>,
     pub muted: bool,
@@ -174,7 +180,7 @@ impl Session {
         let hello = Hello {
             transport: TransportId::from_bytes(self.transport.verifying_key().to_bytes()),
             proof: SignatureBytes::from_bytes(signature::sign(&self.transport, &binding)),
-            heads: state.heads().into_iter().take(MAX_HEADS).collect(),
+            heads: state.heads(),
             voice_keys: self.voice.key_ids(),
             addresses: match self.route {
                 RouteKind::Direct => self.addresses.clone(),
@@ -212,7 +218,7 @@ impl Session {
         let heads = state.heads();
         let is_behind = is_ahead(&hello.heads, &heads);
         let they_are_behind = is_ahead(&heads, &hello.heads);
-        let differs = !is_behind && !they_are_behind && hello.digest != digest(state);
+        let differs = hello.digest != digest(state);
         if is_behind {
             // Behind, perhaps not even knowing its author yet: one's own hello says so, others answer.
             self.say_hello_soon(now);
@@ -234,11 +240,18 @@ impl Session {
         let moved = before.is_none_or(|p| p.transport != hello.transport);
         let heard = before.filter(|_| !moved).and_then(|p| p.heard);
         let muted = before.is_some_and(|p| p.muted);
+        let reads = (hello.heads.clone(), hello.digest);
+        let as_before = before.filter(|p| p.reads == reads);
+        let reads_since = as_before.map_or(now.at, |p| p.reads_since);
+        let gets_on = is_behind || they_are_behind;
+        let is_at_odds = differs && (!gets_on || now.at >= reads_since + STUCK_AFTER);
         let presence = Presence {
             transport: hello.transport,
             seq,
             seen: now.at,
             addresses: hello.addresses.clone(),
+            reads,
+            reads_since,
             heard,
             muted,
         };
@@ -254,10 +267,10 @@ impl Session {
             self.update_allowed();
             self.say_hello_soon(now);
         }
-        if they_are_behind || differs {
-            self.plan_catch_up(now, &hello.heads, differs);
+        if they_are_behind || is_at_odds {
+            self.plan_catch_up(now, &hello.heads, is_at_odds);
         }
-        if differs {
+        if is_at_odds {
             self.say_hello_soon(now);
         }
         let is_new = now.at < self.presence.fast_until;

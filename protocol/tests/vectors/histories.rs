@@ -412,6 +412,69 @@ fn removals_that_stand_by_themselves_reach_everybody() {
 }
 
 #[test]
+fn a_lone_removal_beyond_a_known_fork_reaches_everybody() {
+    let mut story = Story::new(charter(AdmissionMode::Approval));
+    story.let_in(&[ANN, BEN]);
+    story.trust(BEN);
+    let first = story.decide(Person(BEN), Freeze { on: true });
+    story.instead(Person(BEN), &first, Freeze { on: false });
+    let second = story.decide(Person(BEN), Freeze { on: true });
+    story.decide(Person(BEN), Freeze { on: true });
+    let removes = story.instead(Person(BEN), &second, removal(ANN));
+    // Each holds one entry for the second place.
+    let without = |record: &Record| {
+        let rest = story.said.iter().filter(|r| r.id() != record.id());
+        fold(&story.founding, &rest.cloned().collect::<Vec<_>>())
+    };
+    let (mut one, mut other) = (without(&removes), without(&second));
+    exchange(&mut one, &mut other);
+    for state in [one, other] {
+        assert!(state.is_removed(&person(ANN).public_key()));
+    }
+}
+
+#[test]
+fn two_successions_at_once_are_a_fork_for_everybody() {
+    let mut story = Story::new(charter(AdmissionMode::Approval));
+    story.let_in(&[ANN, BEN]);
+    let (seq, id) = story.heads[&group().public_key()];
+    let cut = Cut { seq, id };
+    let (common, begins) = (story.said.clone(), story.heads[&recovery().public_key()]);
+    story.succeed(LEADER, cut);
+    story.decide(NewGroup, Freeze { on: true });
+    let mut one = fold(&story.founding, &story.said);
+    story.heads.insert(recovery().public_key(), begins);
+    story.said = common;
+    story.succeed(ANN, cut);
+    let mut other = fold(&story.founding, &story.said);
+    assert_ne!(one.leader(), other.leader());
+    for _ in 0..2 {
+        exchange(&mut one, &mut other);
+    }
+    assert_eq!(one.digest(), other.digest());
+}
+
+#[test]
+fn whoever_takes_a_knock_back_that_a_void_admission_names_is_forgotten() {
+    let mut story = Story::new(charter(AdmissionMode::Approval));
+    story.let_in(&[BEN]);
+    story.trust(BEN);
+    let (seq, id) = story.heads[&person(BEN).public_key()];
+    let (subject, cut) = (person(BEN).public_key(), Cut { seq, id });
+    story.decide(Group, Revocation { subject, cut });
+    let join = story.knock(DAN);
+    story.admit_as(Person(BEN), DAN, Role::Participant);
+    story.say(DAN, Erase { join });
+    let dan = person(DAN).public_key();
+    let state = fold(&story.founding, &story.said);
+    assert!(state.has_left(&dan, &join));
+    assert_eq!(state.applicants().count(), 0);
+    // No admission that comes later lets them in with it.
+    story.admit_as(Group, DAN, Role::Participant);
+    assert!(!fold(&story.founding, &story.said).is_admitted(&dan));
+}
+
+#[test]
 fn a_void_admission_uses_up_nobodys_knock() {
     let mut story = Story::new(charter(AdmissionMode::Approval));
     story.let_in(&[BEN]);

@@ -2,7 +2,7 @@
 
 use undertone_protocol::circle::CircleState;
 use undertone_protocol::id::{PublicKey, RecordId};
-use undertone_protocol::record::{Body, Freeze, Mute, Record, Removal};
+use undertone_protocol::record::{Body, Epoch, Freeze, Mute, Record, Removal};
 use undertone_simulation::adversary::Hand;
 
 use super::*;
@@ -232,4 +232,61 @@ fn nobody_takes_the_lead_without_the_circles_history() {
             assert_eq!(members(&world, node), 6);
         }
     }
+}
+
+#[test]
+fn whoever_was_away_when_the_leading_key_contradicted_itself_is_told() {
+    let mut world = circle(88, 4);
+    let thief = world.stolen_key().unwrap();
+    let leading = state(&world, 0).powers().leading_key();
+    let (seq, id) = state(&world, 0).powers().of(&leading).unwrap().head();
+    let lamport = state(&world, 0).next_in_chain(&leading);
+    // From here on there is a chain that counts only for whoever does not know of the fork.
+    co_leader(&mut world, 4);
+    world.act(4, Act::Freeze(true)).unwrap();
+    world.run_for(seconds(1));
+    world.cut_off(3, true);
+    let other = world.entry(&thief, (seq + 1, id), lamport, Freeze { on: true }.into());
+    world.tell(1, &[other.unwrap()]);
+    world.run_for(seconds(30));
+    world.cut_off(3, false);
+    let forks = |world: &World, node| state(world, node).forks().count();
+    assert_eq!((forks(&world, 0), forks(&world, 3)), (1, 0));
+    world.run_for(seconds(60));
+    assert_eq!(forks(&world, 3), 1);
+    agree(&world, &[0, 2, 3, 4]);
+}
+
+#[test]
+fn the_founder_takes_the_lead_though_a_thief_made_a_circle_key_without_them() {
+    let mut world = circle(89, 4);
+    let thief = world.stolen_key().unwrap();
+    let leading = state(&world, 0).powers().leading_key();
+    world.lose_key(0);
+    world.kill(0);
+    world.run_for(seconds(2));
+    // It goes on from the last entry, and names nobody.
+    let (seq, id) = state(&world, 2).powers().of(&leading).unwrap().head();
+    let lamport = state(&world, 2).next_in_chain(&leading);
+    let number = state(&world, 2).epoch_number() + 1;
+    let sealed = Vec::new();
+    let epoch = world.entry(
+        &thief,
+        (seq + 1, id),
+        lamport,
+        Epoch { number, sealed }.into(),
+    );
+    let epoch = epoch.unwrap();
+    world.store(0, &epoch);
+    world.tell(1, &[epoch]);
+    world.run_for(seconds(2));
+    world.restart(0).unwrap();
+    assert_eq!(stage(&world, 0), Stage::Knocking);
+    world.succeed(0);
+    world.run_for(seconds(60));
+    for node in [0, 2, 3, 4] {
+        assert_eq!(stage(&world, node), Stage::Inside);
+        assert_ne!(state(&world, node).powers().leading_key(), leading);
+    }
+    agree(&world, &[0, 2, 3, 4]);
 }

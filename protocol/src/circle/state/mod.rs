@@ -398,15 +398,22 @@ impl CircleState {
         let Some(join) = taken_back(record) else {
             return Ok(Applied::Known);
         };
+        let mut changes = Vec::new();
         let applicant = self.knocks.applicants.get(&author);
         if applicant.is_some_and(|a| a.join.id() == join) {
             self.knocks.applicants.remove(&author);
-            return Ok(Applied::Changed(vec![Change::Left(author)]));
+            changes.push(Change::Left(author));
+            // An admission may name it all the same, and have effect later.
+            if !self.knocks.may_leave(&author, &join) {
+                return Ok(Applied::Changed(changes));
+            }
         }
         if let Some(nothing) = self.note_leave(record)? {
-            return Ok(nothing);
+            return Ok(match changes.is_empty() {
+                true => nothing,
+                false => Applied::Changed(changes),
+            });
         }
-        let mut changes = Vec::new();
         if matches!(record.body(), Body::Erase(_)) {
             changes.push(Change::Erased(author));
         }

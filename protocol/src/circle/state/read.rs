@@ -244,7 +244,8 @@ impl CircleState {
         let forks = self.chains.forks().flat_map(|(one, other)| [one, other]);
         let joins = self.members().flat_map(|(_, m)| [&m.pledge, &m.join]);
         let beside = forks.chain(joins).chain(self.left.values());
-        beside.chain(self.chains.disputed(&self.powers))
+        let ends = self.chains.succession();
+        beside.chain(ends).chain(self.chains.disputed(&self.powers))
     }
     /// Pairs of entries that contradict each other.
     pub fn forks(&self) -> impl Iterator<Item = (&Record, &Record)> {
