@@ -83,7 +83,7 @@ impl Chains {
         }
         let is_crowded = held.len() >= MAX_BRANCHES && !self.is_loading;
         let stood = self.chains.get(&author).and_then(|chain| chain.stood);
-        let stood = stood.or_else(|| self.end_of(&author).filter(|_| forks));
+        let stood = stood.or_else(|| forks.then(|| self.end_of(&author)).flatten());
         let is_long = |chain: &Chain| chain.places.len() >= MAX_CHAIN;
         let is_full = !forks && self.chains.get(&author).is_some_and(is_long);
         let kept = match is_crowded || is_full {
