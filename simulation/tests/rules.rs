@@ -7,7 +7,6 @@ use std::time::Duration;
 use undertone_protocol::circle::Role;
 use undertone_protocol::record::{AdmissionMode, FloorMode, Gratitude, RouteKind};
 use undertone_protocol::session::{Act, End, Event, Stage};
-use undertone_simulation::adversary::Adversary;
 use undertone_simulation::network::Network;
 use undertone_simulation::world::{NodeIndex, World};
 
