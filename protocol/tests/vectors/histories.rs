@@ -454,8 +454,8 @@ fn two_successions_at_once_are_a_fork_for_everybody() {
     assert_eq!(one.digest(), other.digest());
 }
 
-#[test]
-fn whoever_takes_a_knock_back_that_a_void_admission_names_is_forgotten() {
+/// Somebody knocks, and a former co-leader lets them in.
+fn void_admission() -> (Story, RecordId) {
     let mut story = Story::new(charter(AdmissionMode::Approval));
     story.let_in(&[BEN]);
     story.trust(BEN);
@@ -464,6 +464,12 @@ fn whoever_takes_a_knock_back_that_a_void_admission_names_is_forgotten() {
     story.decide(Group, Revocation { subject, cut });
     let join = story.knock(DAN);
     story.admit_as(Person(BEN), DAN, Role::Participant);
+    (story, join)
+}
+
+#[test]
+fn whoever_takes_a_knock_back_that_a_void_admission_names_is_forgotten() {
+    let (mut story, join) = void_admission();
     story.say(DAN, Erase { join });
     let dan = person(DAN).public_key();
     let state = fold(&story.founding, &story.said);
@@ -476,14 +482,7 @@ fn whoever_takes_a_knock_back_that_a_void_admission_names_is_forgotten() {
 
 #[test]
 fn a_void_admission_uses_up_nobodys_knock() {
-    let mut story = Story::new(charter(AdmissionMode::Approval));
-    story.let_in(&[BEN]);
-    story.trust(BEN);
-    let (seq, id) = story.heads[&person(BEN).public_key()];
-    let (subject, cut) = (person(BEN).public_key(), Cut { seq, id });
-    story.decide(Group, Revocation { subject, cut });
-    let join = story.knock(DAN);
-    story.admit_as(Person(BEN), DAN, Role::Participant);
+    let (mut story, join) = void_admission();
     let state = fold(&story.founding, &story.said);
     assert!(!state.was_let_in_with(&join));
     assert_eq!(state.applicants().count(), 1);
