@@ -247,7 +247,7 @@ impl Circle {
     /// Takes the lead with a new group key.
     ///
     /// # Errors
-    /// When one is not the founder, or the circle has ended.
+    /// When one is not the founder, or could not take the lead now; the key one had is kept then.
     pub async fn recover(&mut self, store: &Store) -> Result<(), NodeError> {
         let recovery = self.file.recovery_key.ok_or(SessionError::NotLeader)?;
         let recovery = GroupKey::from_secret(&Secret::from_bytes(recovery));

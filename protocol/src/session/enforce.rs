@@ -178,7 +178,6 @@ impl Session {
         }
     }
 
-    /// Compares the turn with what it was: begins it, ends it, lengthens it.
     /// Whoever has a hand up says so every half minute. One that is only remembered here is down: its author
     /// was answered, and did not hear of it in time, or has started again and does not know of it.
     fn lower_forgotten_hands(&mut self, now: Now) {
@@ -201,6 +200,7 @@ impl Session {
         }
     }
 
+    /// Compares the turn with what it was: begins it, ends it, lengthens it.
     pub(super) fn follow_floor(&mut self, now: Now) {
         self.lower_forgotten_hands(now);
         let Some(state) = &self.state else {
