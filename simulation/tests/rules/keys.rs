@@ -211,6 +211,42 @@ fn the_founder_signs_no_removal_of_strangers_again() {
 }
 
 #[test]
+fn a_removal_that_is_signed_again_ends_when_the_first_would_have() {
+    let mut world = circle(86, 4);
+    let thief = world.stolen_key().unwrap();
+    let leading = state(&world, 0).powers().leading_key();
+    let (seq, id) = state(&world, 0).powers().of(&leading).unwrap().head();
+    let lamport = state(&world, 0).next_in_chain(&leading);
+    world.act(0, Act::Freeze(true)).unwrap();
+    world.run_for(seconds(1));
+    // The chain contradicts itself at a removal, which a succession cuts off.
+    let member = world.node(3).key();
+    let removal = Removal {
+        subject: member,
+        clause: "2".into(),
+        until: Some(u64::from(u32::MAX)),
+        cut: None,
+    };
+    let other = world.entry(&thief, (seq + 1, id), lamport, removal.into());
+    world.tell(1, &[other.unwrap()]);
+    world.run_for(seconds(3));
+    let notice = |world: &World, node| state(world, node).removal_of(&member).unwrap().notice;
+    let until = |notice: &Record| match notice.body() {
+        Body::Removal(removal) => removal.until,
+        _ => None,
+    };
+    let first = notice(&world, 2);
+    assert!(until(&first).is_some());
+    world.succeed(0);
+    world.run_for(seconds(5));
+    for node in [0, 2, 4] {
+        let again = notice(&world, node);
+        assert_ne!(again.id(), first.id());
+        assert_eq!(until(&again), until(&first));
+    }
+}
+
+#[test]
 fn nobody_takes_the_lead_without_the_circles_history() {
     for knocks in [false, true] {
         let mut world = circle(87, 4);
