@@ -160,6 +160,10 @@ pub struct StreamStats {
     pub malformed: u64,
     /// Jumps in the numbering that made the buffer start afresh.
     pub resynced: u64,
+    /// Samples put in so that the delay grew.
+    pub lengthened_samples: u64,
+    /// Samples taken out so that it shrank.
+    pub shortened_samples: u64,
     /// Time frames are held back now, beyond the fastest arrival; zero when nothing plays.
     pub delay: Duration,
     /// Time frames should be held back, as measured jitter has it.

@@ -343,12 +343,14 @@ impl Voice {
             {
                 let n = shorten(&self.scratch.0, splice, &mut self.stretched);
                 self.since_shorten = 0;
+                self.stats.shortened_samples += (FRAME_SAMPLES - n) as u64;
                 samples = &self.stretched[..n];
             }
         } else if kind == PlayedKind::Decoded && excess_us < 0 {
             let least = if excess_us < -FRAME_US { 0.4 } else { 0.7 };
             if let Some(splice) = find_splice(&self.scratch.0, least, FRAME_SAMPLES) {
                 let n = lengthen(&self.scratch.0, splice, &mut self.stretched);
+                self.stats.lengthened_samples += (n - FRAME_SAMPLES) as u64;
                 samples = &self.stretched[..n];
             }
         }

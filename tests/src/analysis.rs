@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// Length of one envelope step.
 pub const STEP: Duration = Duration::from_millis(5);
-const STEP_SAMPLES: usize = 240;
+/// The same in samples.
+pub const STEP_SAMPLES: usize = 240;
 const RATE: f64 = 48_000.0;
 /// Above this there is sound, dBFS of a 5 ms step.
 pub const SOUND_DB: f32 = -50.0;
@@ -12,7 +13,7 @@ pub const SOUND_DB: f32 = -50.0;
 const MOST_DELAY: Duration = Duration::from_millis(900);
 /// Windows that are compared, and how far apart they begin.
 const WINDOW: Duration = Duration::from_millis(1_500);
-const HOP: Duration = Duration::from_millis(500);
+pub(crate) const HOP: Duration = Duration::from_millis(500);
 /// Envelopes that match worse than this are not used.
 const LEAST_MATCH: f64 = 0.55;
 
@@ -52,7 +53,13 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    fn at(&self, step: usize) -> f32 {
+    /// An envelope of levels in dBFS, one a [`STEP`].
+    pub fn of(levels_db: Vec<f32>) -> Self {
+        Self { levels_db }
+    }
+
+    /// Level of a step, −120 where there is none.
+    pub fn at(&self, step: usize) -> f32 {
         self.levels_db.get(step).copied().unwrap_or(-120.0)
     }
 
@@ -72,15 +79,23 @@ impl Envelope {
 
     /// How late `heard` follows this, in windows between two moments: where two envelopes match best.
     pub fn delays(&self, heard: &Self, from: Duration, to: Duration) -> Vec<Duration> {
-        let mut delays = Vec::new();
-        let mut at = from;
-        while at + WINDOW <= to {
-            if let Some(delay) = self.delay_in(heard, steps(at), steps(WINDOW)) {
-                delays.push(STEP * delay as u32);
-            }
-            at += HOP;
-        }
-        delays
+        let delays = self.timed_delays(heard, from, to);
+        delays.map(|(_, delay)| delay).collect()
+    }
+
+    /// As [`Self::delays`], each with the beginning of its window.
+    pub fn timed_delays(
+        &self,
+        heard: &Self,
+        from: Duration,
+        to: Duration,
+    ) -> impl Iterator<Item = (Duration, Duration)> {
+        let starts = (0..).map(move |n| from + HOP * n);
+        let windows = starts.take_while(move |at| *at + WINDOW <= to);
+        windows.filter_map(move |at| {
+            let delay = self.delay_in(heard, steps(at), steps(WINDOW))?;
+            Some((at, STEP * delay as u32))
+        })
     }
 
     fn delay_in(&self, heard: &Self, from: usize, length: usize) -> Option<usize> {
@@ -98,12 +113,12 @@ impl Envelope {
     }
 }
 
-fn steps(time: Duration) -> usize {
+pub(crate) fn steps(time: Duration) -> usize {
     (time.as_micros() / STEP.as_micros()) as usize
 }
 
 /// Pearson's, 0 when either does not vary.
-fn correlation(a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn correlation(a: &[f64], b: &[f64]) -> f64 {
     let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
     let (ma, mb) = (mean(a), mean(b));
     let mut products = (0.0, 0.0, 0.0);

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use libp2p::identity::Keypair;
 use tokio_util::sync::CancellationToken;
 use undertone_node::api::{CircleDraft, Command, Connection, Event, Place, RouteDraft};
 use undertone_node::net::SocketFactory;
 use undertone_node::relay::{Relay, RelayConfig};
-use undertone_node::speech::CLIPS;
 use undertone_protocol::id::PublicKey;
 use undertone_protocol::record::{AdmissionMode, FloorMode};
 
 use crate::lossy::lossy_sockets;
 use crate::person::{Person, lock};
 use crate::report::{Frames, Removal, Report, Take, Turn};
+use crate::speech::{voices, write_wav};
 
 const NAMES: [&str; 16] = [
     "Gentle Oak",
@@ -190,7 +190,7 @@ fn gather(
     route: RouteDraft,
     say: &mut dyn FnMut(&str),
 ) -> Result<Vec<Person>> {
-    let voices = voices(play)?;
+    let voices = voices(play.speech.as_deref())?;
     let mut people: Vec<Person> = Vec::new();
     for (index, name) in NAMES.iter().enumerate().take(play.members) {
         let speech = voices[index % voices.len()].clone();
@@ -257,59 +257,6 @@ fn gather(
         clock(began.elapsed())
     ));
     Ok(people)
-}
-
-fn voices(play: &Play) -> Result<Vec<Vec<f32>>> {
-    let Some(folder) = &play.speech else {
-        return CLIPS.iter().map(|clip| Ok(clip.samples()?)).collect();
-    };
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .with_context(|| format!("the folder {}", folder.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|e| e.eq_ignore_ascii_case("wav"))
-        })
-        .collect();
-    files.sort();
-    ensure!(!files.is_empty(), "{} holds no WAV files", folder.display());
-    files.iter().map(|path| read_wav(path)).collect()
-}
-
-/// Mono at 48 kHz from any WAV; other rates are brought there by linear interpolation, which is enough
-/// for a test's microphone.
-fn read_wav(path: &Path) -> Result<Vec<f32>> {
-    let mut reader =
-        hound::WavReader::open(path).with_context(|| format!("the file {}", path.display()))?;
-    let spec = reader.spec();
-    let samples: Vec<f32> = match spec.sample_format {
-        hound::SampleFormat::Float => reader.samples::<f32>().collect::<Result<_, _>>()?,
-        hound::SampleFormat::Int => {
-            let full = (1i64 << (spec.bits_per_sample - 1)) as f32;
-            let ints = reader.samples::<i32>().map(|s| s.map(|s| s as f32 / full));
-            ints.collect::<Result<_, _>>()?
-        }
-    };
-    let channels = usize::from(spec.channels);
-    let mono: Vec<_> = samples
-        .chunks(channels)
-        .map(|c| c.iter().sum::<f32>() / channels as f32)
-        .collect();
-    ensure!(
-        mono.len() > 4_800,
-        "{} is shorter than a word",
-        path.display()
-    );
-    let ratio = f64::from(spec.sample_rate) / 48_000.0;
-    let count = (mono.len() as f64 / ratio) as usize;
-    Ok((0..count)
-        .map(|i| {
-            let at = i as f64 * ratio;
-            let (left, part) = (at as usize, at.fract() as f32);
-            let right = mono.get(left + 1).copied().unwrap_or(mono[left]);
-            mono[left] * (1.0 - part) + right * part
-        })
-        .collect())
 }
 
 fn begin_turn(people: &[Person], speaker: usize, watch: &mut Watch) -> Result<Duration> {
@@ -515,19 +462,4 @@ pub fn play_and_judge(
         }
     }
     Ok(Report::judge(what, &take))
-}
-
-fn write_wav(path: &Path, samples: &[f32]) -> Result<()> {
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 48_000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer = hound::WavWriter::create(path, spec)
-        .with_context(|| format!("the file {}", path.display()))?;
-    for sample in samples {
-        writer.write_sample((sample.clamp(-1.0, 1.0) * 32_767.0) as i16)?;
-    }
-    Ok(writer.finalize()?)
 }

@@ -1,0 +1,189 @@
+//! What is left of a voice after a bad line: a report on delay, repair and likeness.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use undertone_tests::sound::{Line, Outcome, Sent};
+use undertone_tests::speech::{voices, write_wav};
+
+/// Speech through the send chain, over a simulated line, through the receive chain; all offline, and faster than
+/// it sounds. Without a line of your own, the standard ones: loss, bursts, jitter, and half an hour of clocks
+/// that disagree.
+#[derive(Parser)]
+#[command(name = "sound-check", version)]
+struct Args {
+    /// Percent of packets lost, each on its own
+    #[arg(long, default_value_t = 0.0, value_parser = percent)]
+    loss: f64,
+    /// Length of bursts in which all packets are lost, milliseconds; one every 4 s on average
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=2000))]
+    burst: u64,
+    /// Most that a packet is delayed beyond the least, milliseconds
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1000))]
+    jitter: u64,
+    /// How much faster the sender's clock runs, parts per million
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true, value_parser = drift)]
+    drift: f64,
+    /// How much of it
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(10..=7200))]
+    seconds: u64,
+    /// WAV files to speak with [default: the bundled companions]
+    #[arg(long, value_name = "FOLDER")]
+    speech: Option<PathBuf>,
+    /// Which packets are lost
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where to write what was heard, a WAV file a line, and the same without a line
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Where to write the report
+    #[arg(long, value_name = "FILE.json")]
+    report: Option<PathBuf>,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let percent: f64 = text.parse().map_err(|_| "a number of percent".to_owned())?;
+    let fine = (0.0..=90.0).contains(&percent);
+    fine.then_some(percent).ok_or_else(|| "from 0 to 90".into())
+}
+
+fn drift(text: &str) -> Result<f64, String> {
+    let ppm: f64 = text.parse().map_err(|_| "a number".to_owned())?;
+    let fine = (-1_000.0..=1_000.0).contains(&ppm);
+    fine.then_some(ppm)
+        .ok_or_else(|| "from -1000 to 1000".into())
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sound-check: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let lines = args.lines();
+    let longest = lines.iter().map(|(_, length)| *length).max();
+    let sent = Sent::new(
+        &voices(args.speech.as_deref())?,
+        longest.unwrap_or_default(),
+    )?;
+    if let Some(out) = &args.out {
+        std::fs::create_dir_all(out).with_context(|| format!("the folder {}", out.display()))?;
+        write_wav(&out.join("in-order.wav"), &sent.in_order()?)?;
+    }
+    println!(
+        "{:<24} {:>6} {:>6} {:>6} {:>7} {:>6} {:>6}   {:>6} {:>6} {:>7} {:>7} {:>7}   {:>6} {:>6}",
+        "line",
+        "s",
+        "lost",
+        "late",
+        "rebuilt",
+        "made",
+        "scaled",
+        "delay",
+        "p99",
+        "first",
+        "last",
+        "spread",
+        "energy",
+        "onsets"
+    );
+    let mut outcomes = Vec::new();
+    for (number, (line, length)) in lines.into_iter().enumerate() {
+        let mut heard = Vec::new();
+        let outcome = sent.over(line, length, args.seed, |frame| {
+            if args.out.is_some() {
+                heard.extend_from_slice(frame.samples());
+            }
+        })?;
+        print(&outcome);
+        if let Some(out) = &args.out {
+            write_wav(&out.join(format!("line-{number}.wav")), &heard)?;
+        }
+        outcomes.push(outcome);
+    }
+    if let Some(report) = &args.report {
+        let text = serde_json::to_string_pretty(&outcomes)?;
+        std::fs::write(report, text).with_context(|| format!("the file {}", report.display()))?;
+    }
+    Ok(())
+}
+
+impl Args {
+    /// The line that was asked for, or all standard ones, each with its length.
+    fn lines(&self) -> Vec<(Line, Duration)> {
+        let length = Duration::from_secs(self.seconds);
+        let own = Line {
+            loss: self.loss / 100.0,
+            burst_ms: self.burst,
+            jitter_ms: self.jitter,
+            drift_ppm: self.drift,
+        };
+        if own != Line::default() {
+            return vec![(own, length)];
+        }
+        let with = |change: &dyn Fn(&mut Line)| {
+            let mut line = Line::default();
+            change(&mut line);
+            line
+        };
+        let mut lines = vec![(own, length)];
+        for percent in [5, 10, 20, 30] {
+            lines.push((with(&|l| l.loss = f64::from(percent) / 100.0), length));
+        }
+        for burst_ms in [100, 400] {
+            lines.push((with(&|l| l.burst_ms = burst_ms), length));
+        }
+        for jitter_ms in [20, 50, 100] {
+            lines.push((with(&|l| l.jitter_ms = jitter_ms), length));
+        }
+        lines.push((
+            Line {
+                loss: 0.1,
+                jitter_ms: 60,
+                ..own
+            },
+            length,
+        ));
+        for drift_ppm in [-200.0, 200.0] {
+            lines.push((with(&|l| l.drift_ppm = drift_ppm), DRIFT_FOR));
+        }
+        lines
+    }
+}
+
+/// Long enough that uncorrected clocks would be 360 ms apart at 200 ppm.
+const DRIFT_FOR: Duration = Duration::from_secs(30 * 60);
+
+fn print(outcome: &Outcome) {
+    let Outcome {
+        frames,
+        delay,
+        likeness,
+        ..
+    } = outcome;
+    println!(
+        "{:<24} {:>6} {:>6.2} {:>6.2} {:>7.2} {:>6.2} {:>6.2}   {:>6.0} {:>6.0} {:>7.0} {:>7.0} {:>7.0}   {:>6.3} {:>6.3}",
+        outcome.line,
+        outcome.seconds,
+        frames.lost,
+        frames.late,
+        frames.rebuilt,
+        frames.concealed,
+        frames.scaled,
+        delay.median_ms,
+        delay.p99_ms,
+        delay.first_minute_ms,
+        delay.last_minute_ms,
+        delay.spread_ms,
+        likeness.energy,
+        likeness.onsets
+    );
+}
