@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use undertone_dsp::{
     AudioFrame, Character, FRAME_DURATION, FRAME_SAMPLES, MorphSeed, Morphed, Morpher, OpusFrame,
-    RawPcm, ReceiveChain, SAMPLE_RATE_HZ, SendChain, StreamId, VoiceDecoder, VoiceEncoder,
+    RawPcm, ReceiveChain, Redundancy, SAMPLE_RATE_HZ, SendChain, StreamId, VoiceDecoder,
+    VoiceEncoder,
 };
 
 const SEND_BUDGET: f64 = 0.05;
@@ -100,7 +101,7 @@ fn print_budget(
     morphed: &[Morphed],
     packets: &[OpusFrame],
 ) -> Result<(), undertone_dsp::DspError> {
-    let mut encoder = VoiceEncoder::new()?;
+    let mut encoder = VoiceEncoder::new(Redundancy::default())?;
     let mut i = 0;
     let encode = fastest(|| {
         let _ = black_box(encoder.encode(&morphed[i % morphed.len()]));
@@ -151,7 +152,7 @@ fn chains(c: &mut Criterion) {
     let raw = voice();
     let morphed = morph_all(&raw);
     let (Ok(mut encoder), Ok(mut send)) = (
-        VoiceEncoder::new(),
+        VoiceEncoder::new(Redundancy::default()),
         SendChain::new(&seed(), Character::Free),
     ) else {
         println!("libopus refused its settings; nothing measured");

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::codec::{OpusFrame, VoiceEncoder};
+use crate::codec::{OpusFrame, Redundancy, VoiceEncoder};
 use crate::mixer::{self, Limiter};
-use crate::morph::{Character, MorphSeed, Morpher};
+use crate::morph::{Character, Difference, MorphSeed, Morpher};
 use crate::playout::Voice;
 use crate::{AudioFrame, DspError, FRAME_SAMPLES, LEVEL_FLOOR_DB, Morphed, RawPcm};
 
@@ -54,12 +54,12 @@ impl SendChain {
     /// A chain for one circle; the seed is that circle's secret.
     ///
     /// # Errors
-    /// [`DspError::Codec`] if libopus cannot make an encoder.
+    /// [`DspError::Libopus`] if libopus cannot make an encoder.
     pub fn new(seed: &MorphSeed, character: Character) -> Result<Self, DspError> {
-        let coded_silence = VoiceEncoder::new()?.encode(&Morphed::silence())?;
+        let coded_silence = VoiceEncoder::new(Redundancy::default())?.encode(&Morphed::silence())?;
         Ok(Self {
             morpher: Morpher::new(seed, character),
-            encoder: VoiceEncoder::new()?,
+            encoder: VoiceEncoder::new(Redundancy::default())?,
             monitor: Morphed::silence(),
             coded_silence,
             health: Health::Morphing,
@@ -89,6 +89,11 @@ impl SendChain {
     /// What others will hear of the last frame: for the voice check and the sidetone.
     pub fn monitor(&self) -> &Morphed {
         &self.monitor
+    }
+
+    /// How far the outgoing voice lies from the speaker's own; none before enough of it was heard.
+    pub fn difference(&self) -> Option<Difference> {
+        self.morpher.difference()
     }
 
     /// Whether the last frame went out as it should.
@@ -121,7 +126,7 @@ pub struct StreamId(pub u32);
 pub enum PlayedKind {
     /// From its own packet.
     Decoded,
-    /// From the low-rate copy in the next packet.
+    /// From what a later packet carries about it.
     Recovered,
     /// Made up.
     Concealed,
@@ -148,7 +153,7 @@ pub struct StreamStats {
     pub lost: u64,
     /// Frames made up, for lost or for late packets.
     pub concealed: u64,
-    /// Lost frames restored from the next packet (in-band FEC).
+    /// Lost frames rebuilt from a later packet.
     pub recovered: u64,
     /// Packets that came after their turn, and were dropped.
     pub late: u64,
@@ -204,7 +209,7 @@ impl ReceiveChain {
     /// Makes room, and a decoder, for one voice. Allocates: not for the audio callback.
     ///
     /// # Errors
-    /// [`DspError::StreamLimit`], [`DspError::StreamExists`], [`DspError::Codec`].
+    /// [`DspError::StreamLimit`], [`DspError::StreamExists`], [`DspError::Libopus`].
     pub fn add_stream(&mut self, id: StreamId) -> Result<(), DspError> {
         if self.find(id).is_some() {
             return Err(DspError::StreamExists(id));

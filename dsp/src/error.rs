@@ -7,7 +7,13 @@ use crate::chain::StreamId;
 pub enum DspError {
     /// libopus refused a setting or a packet.
     #[error("opus: {0}")]
-    Codec(#[from] opus::Error),
+    Libopus(String),
+    /// A packet that is none.
+    #[error("opus: {0}")]
+    Packet(#[from] opus::Error),
+    /// A packet says nothing about that frame before it.
+    #[error("the packet does not describe that frame")]
+    NotDescribed,
     /// A coded frame has the wrong length.
     #[error("a coded frame is {expected} bytes, not {found}", expected = crate::OPUS_FRAME_BYTES)]
     FrameLength {

@@ -32,6 +32,10 @@ const BASE_WINDOW_US: i64 = 5_000_000;
 /// A lesson from a late frame holds this long, then fades.
 const PEAK_HOLD_US: i64 = 3_000_000;
 const PEAK_FADE_US_PER_S: i64 = 8_000;
+/// The longest gap of late is waited for so long; longer ones are not worth their delay.
+const MOST_GAP_US: i64 = 100_000;
+const GAP_HOLD_US: i64 = 10_000_000;
+const GAP_FADE_US_PER_S: i64 = 4_000;
 
 /// Measures jitter and says how long to hold frames back.
 pub(crate) struct DelayEstimator {
@@ -44,6 +48,35 @@ pub(crate) struct DelayEstimator {
     peak_at_us: i64,
     pull_early_us: f32,
     loss: f32,
+    gaps: Gaps,
+}
+
+/// How many frames are lost in a row, lately.
+#[derive(Default)]
+struct Gaps {
+    running: i64,
+    longest_us: i64,
+    longest_at_us: i64,
+}
+
+impl Gaps {
+    fn observe(&mut self, lost: bool, now_us: i64) {
+        if lost {
+            self.running += 1;
+            return;
+        }
+        let gap_us = self.running * FRAME_US;
+        self.running = 0;
+        if gap_us > self.faded_us(now_us) {
+            self.longest_us = gap_us.min(MOST_GAP_US);
+            self.longest_at_us = now_us;
+        }
+    }
+
+    fn faded_us(&self, now_us: i64) -> i64 {
+        let age = (now_us - self.longest_at_us - GAP_HOLD_US).max(0);
+        (self.longest_us - age.saturating_mul(GAP_FADE_US_PER_S) / 1_000_000).max(0)
+    }
 }
 
 impl DelayEstimator {
@@ -60,6 +93,7 @@ impl DelayEstimator {
             peak_at_us: 0,
             pull_early_us: 0.0,
             loss: 0.0,
+            gaps: Gaps::default(),
         }
     }
 
@@ -124,7 +158,8 @@ impl DelayEstimator {
     }
 
     /// A frame's turn came; `lost` if it had not arrived.
-    pub(crate) fn observe_turn(&mut self, lost: bool) {
+    pub(crate) fn observe_turn(&mut self, lost: bool, now_us: i64) {
+        self.gaps.observe(lost, now_us);
         self.loss += (f32::from(u8::from(lost)) - self.loss) / 250.0;
     }
 
@@ -140,8 +175,12 @@ impl DelayEstimator {
                 break;
             }
         }
-        // Recovery needs the next frame to be here already.
-        let for_recovery = if self.loss > 0.01 { FRAME_US } else { 0 };
+        // A gap is rebuilt from the frame after it, which must be here before the gap's first turn.
+        let for_recovery = if self.loss > 0.01 {
+            self.gaps.faded_us(now_us).max(FRAME_US)
+        } else {
+            0
+        };
         let wanted = percentile_us.max(self.faded_peak_us(now_us)) + for_recovery;
         (wanted + MARGIN_US + self.pull_early_us as i64).clamp(MIN_DELAY_US, MAX_DELAY_US)
     }

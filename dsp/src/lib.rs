@@ -31,11 +31,11 @@ pub use chain::{
     Health, MAX_STREAMS, Played, PlayedKind, ReceiveChain, SendChain, SendFrame, StreamId,
     StreamStats,
 };
-pub use codec::{OpusFrame, VoiceDecoder, VoiceEncoder};
+pub use codec::{OpusFrame, Redundancy, VoiceDecoder, VoiceEncoder};
 pub use error::DspError;
 pub use frame::{AudioFrame, LEVEL_FLOOR_DB, Morphed, RawPcm, level_db};
 pub use jitter::{MAX_DELAY, MIN_DELAY};
-pub use morph::{Character, MorphSeed, Morpher};
+pub use morph::{Character, Difference, MorphSeed, Morpher};
 pub use resample::{
     CaptureResampler, DriftResampler, MAX_DEVICE_CHANNELS, MAX_DRIFT, PlaybackResampler,
 };

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use crate::chain::{Played, PlayedKind, StreamId, StreamStats};
 use crate::codec::{OpusFrame, VoiceDecoder};
-use crate::jitter::{DelayEstimator, FRAME_US, MAX_DELAY_US, Offered, PacketBuffer};
+use crate::jitter::{
+    DelayEstimator, FRAME_US, MAX_DELAY_US, Offered, PacketBuffer, WAITING_FRAMES,
+};
 use crate::stretch::{find_splice, lengthen, shorten};
 use crate::{AudioFrame, DspError, FRAME_SAMPLES};
 
@@ -219,17 +221,17 @@ impl Voice {
         };
         let kind = if self.packets.peek(0).is_some() {
             self.stalled = 0;
-            self.delay.observe_turn(false);
+            self.delay.observe_turn(false, now_us);
             self.decode_waiting()
         } else if self.packets.is_empty() {
             self.stall()
         } else if self.stalled > 0 {
             // Concealed already, when it could still have been late.
             self.stalled -= 1;
-            self.lose();
+            self.lose(now_us);
             return;
         } else {
-            self.lose();
+            self.lose(now_us);
             self.repair()
         };
         let Some(kind) = kind else { return };
@@ -278,12 +280,14 @@ impl Voice {
         Some(PlayedKind::Concealed)
     }
 
-    /// The frame is lost, later ones are here: its low-rate copy in the next one, or concealment.
+    /// The frame is lost, later ones are here: what the first of them carries about it, or concealment.
     fn repair(&mut self) -> Option<PlayedKind> {
-        // `lose` has ended the lost frame's turn, so the next one is now at 0.
-        if let Some(next) = self.packets.peek(0)
-            && next.carries_previous()
-            && self.decoder.recover(next, &mut self.scratch).is_ok()
+        // `lose` has ended the lost frame's turn, so the one after it is now at 0.
+        let waiting = (0..WAITING_FRAMES).find_map(|n| Some((n, self.packets.peek(n as u64)?)));
+        if let Some((between, later)) = waiting
+            && (self.decoder)
+                .recover(later, between + 1, &mut self.scratch)
+                .is_ok()
         {
             return Some(PlayedKind::Recovered);
         }
@@ -291,10 +295,10 @@ impl Voice {
         Some(PlayedKind::Concealed)
     }
 
-    fn lose(&mut self) {
+    fn lose(&mut self, now_us: i64) {
         self.packets.advance();
         self.stats.lost += 1;
-        self.delay.observe_turn(true);
+        self.delay.observe_turn(true, now_us);
     }
 
     fn conceal(&mut self) {

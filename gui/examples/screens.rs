@@ -95,10 +95,14 @@ fn main() {
     let begin = "I am 18 or older, let's begin";
     studio.take("welcome", &newcomer, |_| {});
     studio.take("name", &newcomer, |w| press(w, begin));
-    studio.take("voice", &newcomer, |w| {
-        press(w, begin);
-        press(w, "Keep this name");
-    });
+    let mut hearing = samples::newcomer();
+    hearing.sound.checking = true;
+    for (name, snapshot) in [("voice", &newcomer), ("voice-heard", &hearing)] {
+        studio.take(name, snapshot, |w| {
+            press(w, begin);
+            press(w, "Keep this name");
+        });
+    }
     let home = samples::at(Place::Lobby);
     studio.take("home", &home, |_| {});
     studio.take("start", &home, |w| {

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use undertone_dsp::Character;
+use undertone_dsp::{Character, Difference};
 pub use undertone_protocol::circle::Role;
 pub use undertone_protocol::id::{CircleId, PublicKey, TextsHash};
 pub use undertone_protocol::record::{AdmissionMode, FloorMode, Gratitude, RouteKind};
@@ -203,6 +203,8 @@ pub struct Sound {
     pub input_level_db: f32,
     /// Level of the morphed voice, dBFS.
     pub morphed_level_db: f32,
+    /// How far that is from one's own voice, in whole units; none before enough was heard.
+    pub difference: Option<Difference>,
     /// Whether one hears oneself now.
     pub checking: bool,
     /// The voice character.

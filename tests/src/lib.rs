@@ -11,3 +11,4 @@ pub mod report;
 pub mod sound;
 pub mod speech;
 pub mod stage;
+pub mod words;

@@ -11,12 +11,13 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use serde::Serialize;
 use undertone_dsp::{
-    AudioFrame, Character, FRAME_DURATION, FRAME_SAMPLES, MorphSeed, OpusFrame, RawPcm,
-    ReceiveChain, SendChain, StreamId, StreamStats, VoiceDecoder,
+    AudioFrame, Character, FRAME_DURATION, FRAME_SAMPLES, MorphSeed, Morpher, OpusFrame, RawPcm,
+    ReceiveChain, Redundancy, StreamId, StreamStats, VoiceDecoder, VoiceEncoder,
 };
 
 use crate::analysis::{Envelope, HOP, SOUND_DB, correlation, quantile, steps};
 use crate::onsets::{Features, Listener};
+use crate::words::Words;
 
 /// The line's least delay.
 pub const BASE_DELAY: Duration = Duration::from_millis(40);
@@ -24,6 +25,9 @@ pub const BASE_DELAY: Duration = Duration::from_millis(40);
 const BURST_EVERY: Duration = Duration::from_secs(4);
 /// What is heard first is left out: delays are still being learnt.
 const SETTLING: Duration = Duration::from_secs(2);
+
+/// Half a second may lie this many steps away from the window it is in, 30 ms.
+const MOST_MOVED: usize = 6;
 
 /// What a line does to packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -71,16 +75,17 @@ impl Sent {
     ///
     /// # Errors
     /// If libopus cannot make a coder.
-    pub fn new(speech: &[Vec<f32>], length: Duration) -> Result<Self> {
+    pub fn new(speech: &[Vec<f32>], length: Duration, redundancy: Redundancy) -> Result<Self> {
         let frames = length.as_micros().div_ceil(FRAME_DURATION.as_micros()) as usize;
         let mut samples = speech.iter().flatten().copied().cycle();
-        let mut chain = SendChain::new(&MorphSeed::from_bytes([7; 32]), Character::Free)?;
+        let mut morpher = Morpher::new(&MorphSeed::from_bytes([7; 32]), Character::Free);
+        let mut encoder = VoiceEncoder::new(redundancy)?;
         let mut decoder = VoiceDecoder::new()?;
         let mut clean = Listener::default();
         let mut packets = Vec::with_capacity(frames);
         for _ in 0..frames {
             let raw = std::array::from_fn(|_| samples.next().unwrap_or(0.0));
-            let packet = chain.process(&RawPcm(AudioFrame(raw))).opus;
+            let packet = encoder.encode(&morpher.process(&RawPcm(AudioFrame(raw))))?;
             let mut frame = AudioFrame::SILENCE;
             decoder.decode(&packet, &mut frame)?;
             clean.hear(frame.samples());
@@ -156,6 +161,7 @@ impl Sent {
             buffer_ms: buffered.as_secs_f64() * 1e3 / f64::from(pulls.max(1)),
             frames: Frames::of(&stats, sent, arrived),
             likeness: Likeness::between(&said, &heard, length),
+            kit: None,
         })
     }
 }
@@ -210,6 +216,8 @@ pub struct Outcome {
     pub frames: Frames,
     /// How like the clean path it sounded.
     pub likeness: Likeness,
+    /// Word errors and quality, where they were asked for.
+    pub kit: Option<Words>,
 }
 
 /// From the sender's coder to the ear, found by comparing what was coded with what was heard. It holds the
@@ -287,6 +295,22 @@ impl Frames {
     }
 }
 
+/// The delay about `delay` at which half a second matches best, in steps: playing slower or faster moves it.
+fn nearest_match(mouth: &Envelope, ear: &Envelope, at: usize, delay: usize) -> usize {
+    let likeness = |delay: usize| {
+        let level = |of: &Envelope, step| f64::from(of.at(step).clamp(SOUND_DB - 10.0, 0.0));
+        let piece = at..at + steps(HOP);
+        let said: Vec<_> = piece.clone().map(|step| level(mouth, step)).collect();
+        let heard: Vec<_> = piece.map(|step| level(ear, step + delay)).collect();
+        correlation(&said, &heard)
+    };
+    let near = delay.saturating_sub(MOST_MOVED)..=delay + MOST_MOVED;
+    // Where nothing is said every delay is as good: the given one stays.
+    near.map(|near| (near, likeness(near) - 1e-6 * near.abs_diff(delay) as f64))
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map_or(delay, |best| best.0)
+}
+
 /// Correlation with the clean path, moment by moment, after its delay was taken out; 1 is the same.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Likeness {
@@ -303,8 +327,9 @@ impl Likeness {
         let (mut levels, mut onsets) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
         let (mouth, ear) = (said.levels(), heard.levels());
         for (at, delay) in mouth.timed_delays(&ear, SETTLING, length) {
+            let delay = nearest_match(&mouth, &ear, steps(at), steps(delay));
             for step in steps(at)..steps(at + HOP) {
-                let later = step + steps(delay);
+                let later = step + delay;
                 levels.0.push(level(&mouth, step));
                 levels.1.push(level(&ear, later));
                 onsets.0.push(said.onset(step));

@@ -29,7 +29,10 @@ pub fn voices(folder: Option<&Path>) -> Result<Vec<Vec<f32>>> {
 
 /// Mono at 48 kHz from any WAV; other rates are brought there by linear interpolation, which is enough
 /// for a test's microphone.
-fn read_wav(path: &Path) -> Result<Vec<f32>> {
+///
+/// # Errors
+/// If the file cannot be read, or is shorter than a word.
+pub fn read_wav(path: &Path) -> Result<Vec<f32>> {
     let mut reader =
         hound::WavReader::open(path).with_context(|| format!("the file {}", path.display()))?;
     let spec = reader.spec();

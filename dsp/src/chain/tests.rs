@@ -10,7 +10,7 @@ use crate::{FRAME_DURATION, MAX_DELAY, MIN_DELAY, OPUS_FRAME_BYTES};
 const VOICE: StreamId = StreamId(1);
 
 fn encode(samples: &[f32]) -> Vec<OpusFrame> {
-    let mut encoder = VoiceEncoder::new().unwrap();
+    let mut encoder = VoiceEncoder::new(Redundancy::default()).unwrap();
     samples
         .chunks_exact(FRAME_SAMPLES)
         .map(|chunk| {

@@ -93,6 +93,12 @@ pub(super) struct EnvelopeMorph {
     hops: u32,
 }
 
+/// How far resonances are moved.
+pub(super) struct Warped {
+    pub(super) mean_percent: f32,
+    pub(super) moved_percent: f32,
+}
+
 /// The warped frequency axis.
 struct Warp {
     tract: f32,
@@ -197,6 +203,36 @@ impl EnvelopeMorph {
     /// Forgets the sound, keeps what was learnt of the speaker.
     pub(super) fn flush(&mut self) {
         self.history.fill(0.0);
+    }
+
+    /// Where resonances of 300 to 4,000 Hz come out.
+    pub(super) fn warped(&self) -> Warped {
+        let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
+        for (bin, source) in self.source_bin.iter().enumerate().skip(1) {
+            if (300.0..4_000.0).contains(&(source * CORE_RATE_HZ / FFT as f32)) {
+                let moved = 100.0 * (bin as f32 / source - 1.0);
+                sum += moved;
+                squares += moved * moved;
+                count += 1.0;
+            }
+        }
+        let count: f32 = f32::max(count, 1.0);
+        Warped {
+            mean_percent: sum / count,
+            moved_percent: (squares / count).sqrt(),
+        }
+    }
+
+    /// Mean spectrum of the outgoing voice against the speaker's own, dB (root mean square over mel).
+    pub(super) fn colour_db(&self) -> f32 {
+        let (mut squares, mut weights) = (0.0, 0.0);
+        for bin in 1..BINS {
+            let difference = self.target_db[bin] - MEAN_SHARE * self.mean_db[bin];
+            let weight = mel_share(hz_of(bin)) - mel_share(hz_of(bin - 1));
+            squares += weight * difference * difference;
+            weights += weight;
+        }
+        (squares / weights).sqrt()
     }
 
     fn draw_warp(&mut self, (target, own): (f32, f32)) {

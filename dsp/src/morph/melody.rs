@@ -64,6 +64,14 @@ impl Melody {
         out.exp2().clamp(LOWEST_HZ, HIGHEST_HZ)
     }
 
+    /// Mean pitch of the outgoing voice over the speaker's own, semitones; none before the mean is trusted.
+    pub(super) fn shift_semitones(&self) -> Option<f32> {
+        let target = self
+            .target_log2
+            .filter(|_| self.heard_hops > SETTLING_HOPS)?;
+        Some(12.0 * (target - self.mean_log2))
+    }
+
     /// Tract lengths typical for the target pitch and for the speaker's: factors on formant frequencies.
     pub(super) fn tract_scale(&self) -> (f32, f32) {
         let typical = |log2: f32| 1.0 + 0.16 * ((log2.exp2() - 115.0) / 95.0).clamp(0.0, 1.0);

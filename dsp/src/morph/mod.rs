@@ -15,6 +15,7 @@
 //! on it; rhythm, accent and words remain. A learned morph can take its place behind [`Morpher`].
 
 mod character;
+mod difference;
 mod envelope;
 mod filters;
 mod highband;
@@ -26,6 +27,7 @@ mod resynthesis;
 use std::time::Duration;
 
 pub use character::{Character, MorphSeed};
+pub use difference::Difference;
 
 use crate::mixer::{LOOKAHEAD, Limiter};
 use crate::{AudioFrame, FRAME_SAMPLES, Morphed, RawPcm, SAMPLE_RATE_HZ};
@@ -126,6 +128,18 @@ impl Morpher {
         }
         self.limiter.process(&mut out.0);
         Some(Morphed::from_morpher(out))
+    }
+
+    /// How far the outgoing voice lies from the speaker's own; none before enough of it was heard.
+    pub fn difference(&self) -> Option<Difference> {
+        let pitch_semitones = self.melody.shift_semitones()?;
+        let warped = self.envelope.warped();
+        Some(Difference {
+            pitch_semitones,
+            resonances_percent: warped.mean_percent,
+            moved_percent: warped.moved_percent,
+            colour_db: self.envelope.colour_db(),
+        })
     }
 
     /// Forgets the sound that is on its way through, keeps what was learnt of the speaker.

@@ -246,3 +246,28 @@ fn a_flush_leaves_no_tail() {
     one.flush();
     assert!(run(&mut one, &[0.0; 9_600]).iter().all(|s| s.abs() < 1e-6));
 }
+
+#[test]
+fn the_difference_is_known_once_a_voice_was_heard_and_is_never_small() {
+    for n in 0..24 {
+        let mut morpher = Morpher::new(
+            &MorphSeed::from_bytes([n; 32]),
+            Character::ALL[n as usize % Character::ALL.len()],
+        );
+        assert_eq!(morpher.difference(), None);
+        let speech = speech_like(4.0, 120.0 + 5.0 * f32::from(n));
+        for chunk in speech.chunks_exact(FRAME_SAMPLES) {
+            let mut raw = RawPcm::default();
+            raw.0.0.copy_from_slice(chunk);
+            morpher.process(&raw);
+        }
+        let difference = morpher.difference().unwrap();
+        assert!(
+            difference.pitch_semitones.abs() > 1.5,
+            "{n}: {difference:?}"
+        );
+        assert!(difference.moved_percent > 1.0, "{n}: {difference:?}");
+        assert!(difference.moved_percent + 1e-3 >= difference.resonances_percent.abs());
+        assert!(difference.share() > 0.2, "{n}: {difference:?}");
+    }
+}

@@ -5,8 +5,9 @@ mod sentences;
 use undertone_node::api::{Heard, RouteKind};
 
 use self::sentences::{
-    character_name, character_remark, gratitude, language_name, lower_first, member_marks,
-    member_sentence, removal_span, role_name, role_remark, span, time_left, upper_first,
+    character_name, character_remark, difference_is, gratitude, language_name, lower_first,
+    member_marks, member_sentence, removal_span, role_name, role_remark, span, time_left,
+    upper_first,
 };
 use super::{
     AppWords, AppearanceWords, AskingWords, CircleWords, ConnectingWords, DoorWords, FarewellWords,
@@ -67,6 +68,9 @@ pub(super) const WORDS: Words = Words {
         look_again: "Look for devices again",
         level_in: "What the microphone hears",
         level_out: "What others would hear",
+        difference: "How much of your own voice is changed",
+        difference_is,
+        difference_unknown: "Say a few words to see it.",
         level_silent: "nothing yet",
         level_quiet: "quiet, come a little closer",
         level_good: "good",

@@ -8,7 +8,7 @@ mod pseudonyms;
 
 use std::time::Duration;
 
-use undertone_dsp::Character;
+use undertone_dsp::{Character, Difference};
 use undertone_node::api::{Connection, Gratitude, Heard, Role, RouteKind};
 
 pub(crate) use pseudonyms::suggest;
@@ -117,6 +117,9 @@ pub(crate) struct VoiceWords {
     pub(crate) look_again: &'static str,
     pub(crate) level_in: &'static str,
     pub(crate) level_out: &'static str,
+    pub(crate) difference: &'static str,
+    pub(crate) difference_is: fn(&Difference) -> String,
+    pub(crate) difference_unknown: &'static str,
     pub(crate) level_silent: &'static str,
     pub(crate) level_quiet: &'static str,
     pub(crate) level_good: &'static str,

@@ -2,7 +2,7 @@
 
 use egui::accesskit::Live;
 use egui::{ComboBox, Ui};
-use undertone_dsp::Character;
+use undertone_dsp::{Character, Difference};
 use undertone_node::api::{Command, Device, DeviceId, Sound};
 
 use super::Screen;
@@ -136,8 +136,24 @@ fn hearing(ui: &mut Ui, words: &VoiceWords, sound: &Sound, commands: &mut Vec<Co
         if sound.checking {
             gap(ui, space::S);
             level(ui, words, words.level_out, sound.morphed_level_db);
+            gap(ui, space::S);
+            difference(ui, words, sound.difference.as_ref());
         }
     });
+}
+
+/// How much of one's own voice was changed: what was measured, and that it is no promise.
+fn difference(ui: &mut Ui, words: &VoiceWords, difference: Option<&Difference>) {
+    prose::strong(ui, words.difference);
+    meter::amount(
+        ui,
+        words.difference,
+        difference.map_or(0.0, Difference::share),
+    );
+    match difference {
+        Some(difference) => prose::small(ui, &(words.difference_is)(difference)),
+        None => prose::small(ui, words.difference_unknown),
+    };
 }
 
 fn level(ui: &mut Ui, words: &VoiceWords, name: &str, level_db: f32) {

@@ -42,6 +42,16 @@ pub(crate) fn share(level_db: f32) -> f32 {
 
 /// A bar that follows `level_db`, over the whole width, named for screen readers.
 pub(crate) fn show(ui: &mut Ui, name: &str, level_db: f32) {
+    bar(ui, name, share(level_db), share(-9.0));
+}
+
+/// A bar for a share of 0 to 1.
+pub(crate) fn amount(ui: &mut Ui, name: &str, share: f32) {
+    bar(ui, name, share, 1.0);
+}
+
+/// Beyond `too_much` the ticks warn.
+fn bar(ui: &mut Ui, name: &str, share: f32, too_much: f32) {
     let p = Palette::of(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 14.0), Sense::hover());
     let quick = if ui.style().animation_time > 0.0 {
@@ -51,10 +61,10 @@ pub(crate) fn show(ui: &mut Ui, name: &str, level_db: f32) {
     };
     let shown = ui
         .ctx()
-        .animate_value_with_time(response.id.with("level"), share(level_db), quick);
+        .animate_value_with_time(response.id.with("level"), share, quick);
     response.widget_info(|| {
         let mut info = WidgetInfo::labeled(WidgetType::ProgressIndicator, true, name);
-        info.value = Some(f64::from((share(level_db) * 100.0).round()));
+        info.value = Some(f64::from((share * 100.0).round()));
         info
     });
 
@@ -70,7 +80,7 @@ pub(crate) fn show(ui: &mut Ui, name: &str, level_db: f32) {
         );
         let lit = at < shown && shown > 0.01;
         let color = if lit {
-            if at > share(-9.0) {
+            if at > too_much {
                 p.danger
             } else {
                 mix(p.voice, p.accent, 0.15)

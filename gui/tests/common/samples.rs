@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use undertone_dsp::Character;
+use undertone_dsp::{Character, Difference};
 use undertone_node::api::{
     AdmissionMode, Applicant, Circle, CircleId, Connecting, Connection, Device, DeviceId, Door,
     Farewell, FloorMode, Heard, LogAct, LogEntry, Member, Notice, Place, PublicKey, Role,
@@ -42,6 +42,12 @@ pub fn sound() -> Sound {
         output: Some(DeviceId("out1".to_owned())),
         input_level_db: -24.0,
         morphed_level_db: -27.0,
+        difference: Some(Difference {
+            pitch_semitones: -4.0,
+            resonances_percent: 9.0,
+            moved_percent: 13.0,
+            colour_db: 5.0,
+        }),
         checking: false,
         character: Character::default(),
         problem: None,

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use undertone_dsp::{AudioFrame, FRAME_DURATION, Health, RawPcm, SendChain, SendFrame};
 
 use super::capture::CaptureClock;
-use super::shared::{LocalFrame, Mode, OWN_STREAM, Packet, Shared};
+use super::shared::{LocalFrame, Mode, OWN_STREAM, Packet, Shared, lock};
 use super::{Direction, monotonic};
 
 /// Frames that wait for the driver. It takes them at once; if it stands still this long, new ones are dropped,
@@ -87,6 +87,7 @@ impl Sender<'_> {
             self.shared.input_level.silence();
         }
         self.shared.morphed_level.follow(frame.morphed_level_db);
+        *lock(&self.shared.difference) = self.chain.difference();
         // What was said is not kept longer than needed.
         self.raw.0 = AudioFrame::SILENCE;
         self.hand_on(mode, muted, &frame, now);
@@ -164,6 +165,7 @@ impl Sender<'_> {
         self.capture = None;
         drop(self.shared.capture.take());
         self.chain.silence();
+        *lock(&self.shared.difference) = None;
         self.shared.input_level.silence();
         self.shared.morphed_level.silence();
     }

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use undertone_dsp::{OPUS_FRAME_BYTES, OpusFrame, Played, SendChain, StreamId, StreamStats};
+use undertone_dsp::{
+    Difference, OPUS_FRAME_BYTES, OpusFrame, Played, SendChain, StreamId, StreamStats,
+};
 
 use super::levels::Level;
 use super::ring::{CaptureReader, Handover, PlaybackWriter};
@@ -48,6 +50,8 @@ pub struct VoiceStatus {
     pub input_level_db: f32,
     /// Level of what others hear, dBFS.
     pub morphed_level_db: f32,
+    /// How far that is from one's own voice; none before enough was heard.
+    pub difference: Option<Difference>,
     /// One plain sentence: what happened, what to do.
     pub problem: Option<String>,
     /// Whether a microphone is open.
@@ -194,6 +198,7 @@ pub(crate) struct Shared {
 
     pub(crate) input_level: Level,
     pub(crate) morphed_level: Level,
+    pub(crate) difference: Mutex<Option<Difference>>,
     pub(crate) input_open: AtomicBool,
     pub(crate) output_open: AtomicBool,
     problems: Mutex<Problems>,
@@ -242,6 +247,7 @@ impl Shared {
             playback: Arc::new(Handover::new()),
             input_level: Level::new(),
             morphed_level: Level::new(),
+            difference: Mutex::default(),
             input_open: AtomicBool::new(false),
             output_open: AtomicBool::new(false),
             problems: Mutex::default(),
@@ -410,6 +416,7 @@ impl Shared {
         VoiceStatus {
             input_level_db: self.input_level.db(),
             morphed_level_db: self.morphed_level.db(),
+            difference: *lock(&self.difference),
             problem: problem.map(|p| p.to_string()),
             input_open: self.input_open.load(Ordering::Relaxed),
             output_open: self.output_open.load(Ordering::Relaxed),

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use undertone_dsp::Difference;
 use undertone_protocol::id::TextsHash;
 use undertone_protocol::record::{Charter, FloorMode, RouteKind};
 use undertone_protocol::session::{End, MemberView, Stage, View};
@@ -61,6 +62,7 @@ impl Driver {
                 output: device(&self.settings.output),
                 input_level_db: status.input_level_db.round(),
                 morphed_level_db: status.morphed_level_db.round(),
+                difference: status.difference.map(Difference::rounded),
                 checking: self.checking,
                 character: character(&self.settings),
                 problem: status.problem.or_else(|| self.device_problem.clone()),

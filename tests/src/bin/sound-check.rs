@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use undertone_dsp::{Morpher, Redundancy};
 use undertone_tests::sound::{Line, Outcome, Sent};
 use undertone_tests::speech::{voices, write_wav};
+use undertone_tests::words::{Clips, Words};
 
 /// Speech through the send chain, over a simulated line, through the receive chain; all offline, and faster than
 /// it sounds. Without a line of your own, the standard ones: loss, bursts, jitter, and half an hour of clocks
@@ -27,6 +29,9 @@ struct Args {
     /// How much faster the sender's clock runs, parts per million
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true, value_parser = drift)]
     drift: f64,
+    /// What packets carry about those before them
+    #[arg(long, value_enum, default_value = "deep")]
+    redundancy: Carried,
     /// How much of it
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(10..=7200))]
     seconds: u64,
@@ -39,9 +44,23 @@ struct Args {
     /// Where to write what was heard, a WAV file a line, and the same without a line
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Folder of the voice measuring kit: adds word errors and quality, and speaks the kit's clips
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["speech", "seconds"])]
+    kit: Option<PathBuf>,
+    /// The Python that runs the kit
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
     /// Where to write the report
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Carried {
+    /// A low-rate copy of the one frame before (in-band FEC)
+    One,
+    /// A neural description of many frames before (DRED)
+    Deep,
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -68,38 +87,38 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let lines = args.lines();
+    let clips = match &args.kit {
+        Some(kit) => Some(Clips::new(kit, &args.python)?),
+        None => None,
+    };
+    let speech = match &clips {
+        Some(clips) => vec![clips.speech.clone()],
+        None => voices(args.speech.as_deref())?,
+    };
+    let lines = match &clips {
+        Some(clips) => {
+            let length = Duration::from_secs((clips.speech.len() / 48_000) as u64 + 1);
+            let lines = args.lines().into_iter();
+            lines.map(|(line, _)| (line, length)).collect()
+        }
+        None => args.lines(),
+    };
     let longest = lines.iter().map(|(_, length)| *length).max();
-    let sent = Sent::new(
-        &voices(args.speech.as_deref())?,
-        longest.unwrap_or_default(),
-    )?;
+    let redundancy = match args.redundancy {
+        Carried::One => Redundancy::OneFrame,
+        Carried::Deep => Redundancy::Deep,
+    };
+    let sent = Sent::new(&speech, longest.unwrap_or_default(), redundancy)?;
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).with_context(|| format!("the folder {}", out.display()))?;
         write_wav(&out.join("in-order.wav"), &sent.in_order()?)?;
     }
-    println!(
-        "{:<24} {:>6} {:>6} {:>6} {:>7} {:>6} {:>6}   {:>6} {:>6} {:>7} {:>7} {:>7}   {:>6} {:>6}",
-        "line",
-        "s",
-        "lost",
-        "late",
-        "rebuilt",
-        "made",
-        "scaled",
-        "delay",
-        "p99",
-        "first",
-        "last",
-        "spread",
-        "energy",
-        "onsets"
-    );
-    let mut outcomes = Vec::new();
+    println!("{HEAD}");
+    let (mut outcomes, mut cut) = (Vec::new(), Vec::new());
     for (number, (line, length)) in lines.into_iter().enumerate() {
         let mut heard = Vec::new();
         let outcome = sent.over(line, length, args.seed, |frame| {
-            if args.out.is_some() {
+            if args.out.is_some() || clips.is_some() {
                 heard.extend_from_slice(frame.samples());
             }
         })?;
@@ -107,7 +126,22 @@ fn run(args: &Args) -> Result<()> {
         if let Some(out) = &args.out {
             write_wav(&out.join(format!("line-{number}.wav")), &heard)?;
         }
+        if let Some(clips) = &clips {
+            let late = Duration::from_secs_f64(outcome.delay.median_ms / 1e3) + Morpher::LATENCY;
+            cut.push(clips.cut(&format!("line-{number}"), &heard, late)?);
+        }
         outcomes.push(outcome);
+    }
+    if let Some(clips) = &clips {
+        println!("\n{:<24} {:>12} {:>8}", "line", "word errors", "quality");
+        for (outcome, words) in outcomes.iter_mut().zip(clips.score(&cut)?) {
+            let Words {
+                words: errors,
+                quality,
+            } = words;
+            println!("{:<24} {errors:>10.2} % {quality:>8.2}", outcome.line);
+            outcome.kit = Some(words);
+        }
     }
     if let Some(report) = &args.report {
         let text = serde_json::to_string_pretty(&outcomes)?;
@@ -115,6 +149,9 @@ fn run(args: &Args) -> Result<()> {
     }
     Ok(())
 }
+
+/// Lengths in seconds and milliseconds, frames in percent.
+const HEAD: &str = "line                          s   lost   late rebuilt   made scaled    delay    p99   first    last  spread   energy onsets";
 
 impl Args {
     /// The line that was asked for, or all standard ones, each with its length.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use undertone_dsp::Character;
+use undertone_dsp::{Character, Difference};
 use undertone_node::api::{Connection, Gratitude, Role};
 
 use crate::text::MemberFacts;
@@ -27,6 +27,26 @@ pub(super) fn character_remark(character: Character) -> &'static str {
         Character::Warm => "A darker colour",
         Character::Bright => "A lighter colour",
     }
+}
+
+pub(super) fn difference_is(difference: &Difference) -> String {
+    let way = |amount: f32| if amount < 0.0 { "lower" } else { "higher" };
+    let pitch = difference.pitch_semitones;
+    let semitones = if pitch.abs() == 1.0 {
+        "semitone"
+    } else {
+        "semitones"
+    };
+    let moved = difference.resonances_percent;
+    format!(
+        "Pitch {:.0} {semitones} {}, resonances {:.0} % {}, colour {:.0} dB apart. It says how much is changed, not how \
+         well that hides you.",
+        pitch.abs(),
+        way(pitch),
+        moved.abs(),
+        way(moved),
+        difference.colour_db
+    )
 }
 
 pub(super) fn language_name(code: &str) -> String {

@@ -1,17 +1,32 @@
-//! Opus as Undertone uses it: 48 kHz mono, 20 ms, 32 kb/s hard CBR, DTX off, in-band FEC.
+//! Opus as Undertone uses it: 48 kHz mono, 20 ms, 32 kb/s hard CBR, DTX off, deep redundancy.
 //!
 //! Hard CBR without DTX makes every packet [`OPUS_FRAME_BYTES`] long, speech or silence, so that the
 //! size of a sealed packet says nothing about who is talking (RFC 6716 §2.1.8; RFC 6562 on why
-//! variable rates leak). In-band FEC (RFC 6716 §2.1.7) costs no extra bytes under CBR.
+//! variable rates leak). Redundancy costs no extra bytes under CBR, only some of the voice's own.
 
-use opus::{Application, Bitrate, Channels, Decoder, Encoder, Signal};
+mod libopus;
 
 use crate::{AudioFrame, DspError, FRAME_SAMPLES, Morphed, OPUS_FRAME_BYTES, SAMPLE_RATE_HZ};
+use libopus::{Decoder, Encoder, Settings};
 
 const BITRATE_BPS: i32 = (OPUS_FRAME_BYTES * 8 * 50) as i32;
-/// Loss the encoder prepares for, in percent; it decides how many bits FEC gets.
-const EXPECTED_LOSS_PERCENT: i32 = 10;
+/// Loss the encoder prepares for, in percent; it decides how many bits redundancy gets.
+const EXPECTED_LOSS_PERCENT: i32 = 25;
 const COMPLEXITY: i32 = 9;
+/// From 5 on, lost frames are made up by a neural vocoder.
+const DECODER_COMPLEXITY: i32 = 5;
+/// Frames that a packet may describe, half a second: more would take bits from each.
+const MOST_DESCRIBED: u8 = 25;
+
+/// What packets carry about the frames before them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Redundancy {
+    /// In-band FEC (RFC 6716 §2.1.7): a low-rate copy of the one frame before.
+    OneFrame,
+    /// DRED (libopus 1.5 and later): a neural description of as many frames before as there is room for.
+    #[default]
+    Deep,
+}
 
 /// One coded frame: always [`OPUS_FRAME_BYTES`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +61,13 @@ impl OpusFrame {
         };
         // Header bits of the first SILK frame: one voice-activity flag, then the LBRR flag.
         first_byte.is_some_and(|byte| byte & 0x40 != 0)
+    }
+
+    fn check_length(&self) -> Result<(), DspError> {
+        match opus::packet::get_nb_samples(&self.0, SAMPLE_RATE_HZ)? {
+            FRAME_SAMPLES => Ok(()),
+            _ => Err(DspError::NotOneFrame),
+        }
     }
 
     /// First payload byte of a code 3 packet with one frame (RFC 6716 §3.2.5).
@@ -89,26 +111,31 @@ impl VoiceEncoder {
     /// An encoder with the settings of this module.
     ///
     /// # Errors
-    /// [`DspError::Codec`] if libopus refuses a setting.
-    pub fn new() -> Result<Self, DspError> {
-        let mut inner = Encoder::new(SAMPLE_RATE_HZ, Channels::Mono, Application::Voip)?;
-        inner.set_bitrate(Bitrate::Bits(BITRATE_BPS))?;
-        inner.set_vbr(false)?;
-        inner.set_dtx(false)?;
-        inner.set_signal(Signal::Voice)?;
-        inner.set_complexity(COMPLEXITY)?;
-        inner.set_inband_fec(true)?;
-        inner.set_packet_loss_perc(EXPECTED_LOSS_PERCENT)?;
-        Ok(Self { inner })
+    /// [`DspError::Libopus`] if libopus refuses a setting.
+    pub fn new(redundancy: Redundancy) -> Result<Self, DspError> {
+        Ok(Self {
+            inner: Encoder::new(Settings {
+                bitrate_bps: BITRATE_BPS,
+                complexity: COMPLEXITY,
+                expected_loss_percent: EXPECTED_LOSS_PERCENT,
+                one_frame: redundancy == Redundancy::OneFrame,
+                described: match redundancy {
+                    Redundancy::OneFrame => 0,
+                    Redundancy::Deep => MOST_DESCRIBED,
+                },
+            })?,
+        })
     }
 
     /// Encodes 20 ms.
     ///
     /// # Errors
-    /// [`DspError::Codec`] from libopus, [`DspError::FrameLength`] if a packet had another size.
+    /// [`DspError::Libopus`], or [`DspError::FrameLength`] if a packet had another size.
     pub fn encode(&mut self, morphed: &Morphed) -> Result<OpusFrame, DspError> {
         let mut bytes = [0; OPUS_FRAME_BYTES];
-        let found = self.inner.encode_float(&morphed.as_frame().0, &mut bytes)?;
+        let found = self
+            .inner
+            .encode(morphed.as_frame().samples(), &mut bytes)?;
         if found != OPUS_FRAME_BYTES {
             return Err(DspError::FrameLength { found });
         }
@@ -119,33 +146,61 @@ impl VoiceEncoder {
 /// Decoder of one incoming voice.
 pub struct VoiceDecoder {
     inner: Decoder,
+    /// The packet whose deep redundancy was last read, and how many frames it describes.
+    read: Option<(OpusFrame, usize)>,
 }
 
 impl VoiceDecoder {
     /// A decoder at 48 kHz mono.
     ///
     /// # Errors
-    /// [`DspError::Codec`] if libopus cannot make one.
+    /// [`DspError::Libopus`] if libopus cannot make one.
     pub fn new() -> Result<Self, DspError> {
         Ok(Self {
-            inner: Decoder::new(SAMPLE_RATE_HZ, Channels::Mono)?,
+            inner: Decoder::new(DECODER_COMPLEXITY)?,
+            read: None,
         })
     }
 
     /// Decodes a packet into 960 samples.
     ///
     /// # Errors
-    /// [`DspError::Codec`] or [`DspError::NotOneFrame`]; `out` is then unspecified but finite.
+    /// [`DspError::Libopus`] or [`DspError::NotOneFrame`]; `out` is then unspecified but finite.
     pub fn decode(&mut self, frame: &OpusFrame, out: &mut AudioFrame) -> Result<(), DspError> {
-        self.run(&frame.0, out, false)
+        frame.check_length()?;
+        let samples = self.inner.decode(Some(&frame.0), false, &mut out.0);
+        finish(samples, out)
     }
 
-    /// Rebuilds the frame *before* `next` from the low-rate copy that `next` carries.
+    /// Rebuilds the frame that lies `before` frames (1 is the one just before) ahead of a later packet, from what
+    /// that packet carries about it. The frames of one gap in their order, please.
     ///
     /// # Errors
-    /// As [`Self::decode`].
-    pub fn recover(&mut self, next: &OpusFrame, out: &mut AudioFrame) -> Result<(), DspError> {
-        self.run(&next.0, out, true)
+    /// [`DspError::NotDescribed`] if it carries nothing about that frame, else as [`Self::decode`].
+    pub fn recover(
+        &mut self,
+        later: &OpusFrame,
+        before: usize,
+        out: &mut AudioFrame,
+    ) -> Result<(), DspError> {
+        later.check_length()?;
+        if before == 1 && later.carries_previous() {
+            let samples = self.inner.decode(Some(&later.0), true, &mut out.0);
+            return finish(samples, out);
+        }
+        let described = match self.read {
+            Some((read, described)) if read == *later => described,
+            _ => {
+                let described = self.inner.read(&later.0, usize::from(MOST_DESCRIBED))?;
+                self.read = Some((*later, described));
+                described
+            }
+        };
+        if before > described {
+            return Err(DspError::NotDescribed);
+        }
+        let samples = self.inner.rebuild(before, &mut out.0);
+        finish(samples, out)
     }
 
     /// Makes up 20 ms that sound like what came before (libopus packet loss concealment).
@@ -153,28 +208,23 @@ impl VoiceDecoder {
     /// # Errors
     /// As [`Self::decode`].
     pub fn conceal(&mut self, out: &mut AudioFrame) -> Result<(), DspError> {
-        self.run(&[], out, false)
+        let samples = self.inner.decode(None, false, &mut out.0);
+        finish(samples, out)
     }
+}
 
-    fn run(&mut self, packet: &[u8], out: &mut AudioFrame, fec: bool) -> Result<(), DspError> {
-        if !packet.is_empty()
-            && opus::packet::get_nb_samples(packet, SAMPLE_RATE_HZ)? != FRAME_SAMPLES
-        {
-            return Err(DspError::NotOneFrame);
-        }
-        let samples = self.inner.decode_float(packet, &mut out.0, fec)?;
-        if samples != FRAME_SAMPLES {
-            return Err(DspError::NotOneFrame);
-        }
-        for sample in &mut out.0 {
-            // A hostile packet may decode to anything; what leaves here is bounded.
-            *sample = if sample.is_finite() {
-                sample.clamp(-2.0, 2.0)
-            } else {
-                0.0
-            };
-        }
-        Ok(())
+/// What leaves a decoder is bounded, whatever a hostile packet may decode to.
+fn finish(samples: Result<usize, DspError>, out: &mut AudioFrame) -> Result<(), DspError> {
+    for sample in &mut out.0 {
+        *sample = if sample.is_finite() {
+            sample.clamp(-2.0, 2.0)
+        } else {
+            0.0
+        };
+    }
+    match samples? {
+        FRAME_SAMPLES => Ok(()),
+        _ => Err(DspError::NotOneFrame),
     }
 }
 
@@ -193,7 +243,7 @@ mod tests {
 
     #[test]
     fn every_packet_has_one_size_whatever_is_said() {
-        let mut encoder = VoiceEncoder::new().unwrap();
+        let mut encoder = VoiceEncoder::new(Redundancy::default()).unwrap();
         let mut noise = Noise::new(3);
         let speech = speech_like(2.0, 140.0);
         let mut frames: Vec<Morphed> = speech.chunks_exact(FRAME_SAMPLES).map(morphed).collect();
@@ -214,7 +264,7 @@ mod tests {
 
     #[test]
     fn speech_survives_the_codec() {
-        let mut encoder = VoiceEncoder::new().unwrap();
+        let mut encoder = VoiceEncoder::new(Redundancy::default()).unwrap();
         let mut decoder = VoiceDecoder::new().unwrap();
         let speech = speech_like(1.0, 140.0);
         let mut out = AudioFrame::SILENCE;
@@ -229,46 +279,58 @@ mod tests {
         assert!(change_db.abs() < 2.0, "level changed by {change_db} dB");
     }
 
-    #[test]
-    fn packets_of_speech_carry_the_previous_frame_and_it_helps() {
-        let mut encoder = VoiceEncoder::new().unwrap();
-        let speech = speech_like(2.0, 140.0);
+    /// Speech in packets, each of the given gap lost once in eight; the error of repaired levels, dB in all.
+    fn error_of_repair(redundancy: Redundancy, gap: usize, is_repaired: bool) -> f32 {
+        let mut encoder = VoiceEncoder::new(redundancy).unwrap();
+        let speech = speech_like(4.0, 140.0);
         let packets: Vec<_> = speech
             .chunks_exact(FRAME_SAMPLES)
             .map(|c| encoder.encode(&morphed(c)).unwrap())
             .collect();
-        let carrying = packets.iter().filter(|p| p.carries_previous()).count();
-        assert!(
-            carrying * 2 > packets.len(),
-            "only {carrying} of {} packets carry FEC",
-            packets.len()
-        );
-
-        // Lose every fifth packet; compare both repairs with what would have been decoded.
-        let mut error = [0.0_f32; 2];
-        for (repair, error) in error.iter_mut().enumerate() {
-            let (mut whole, mut lossy) =
-                (VoiceDecoder::new().unwrap(), VoiceDecoder::new().unwrap());
-            let (mut a, mut b) = (AudioFrame::SILENCE, AudioFrame::SILENCE);
-            for i in 0..packets.len() - 1 {
-                whole.decode(&packets[i], &mut a).unwrap();
-                if i % 5 != 4 {
-                    lossy.decode(&packets[i], &mut b).unwrap();
-                    continue;
-                }
-                match repair {
-                    0 => lossy.conceal(&mut b).unwrap(),
-                    _ => lossy.recover(&packets[i + 1], &mut b).unwrap(),
-                }
-                *error += (a.rms_db() - b.rms_db()).abs();
+        let (mut whole, mut lossy) = (VoiceDecoder::new().unwrap(), VoiceDecoder::new().unwrap());
+        let (mut a, mut b) = (AudioFrame::SILENCE, AudioFrame::SILENCE);
+        let mut error = 0.0;
+        // The first second is left alone: there is nothing before it that could be described.
+        for i in 0..packets.len() - 8 {
+            whole.decode(&packets[i], &mut a).unwrap();
+            let place = i % 8;
+            if i < 50 || place >= gap {
+                lossy.decode(&packets[i], &mut b).unwrap();
+                continue;
             }
+            let before = gap - place;
+            let later = &packets[i + before];
+            if !is_repaired || lossy.recover(later, before, &mut b).is_err() {
+                lossy.conceal(&mut b).unwrap();
+            }
+            error += (a.rms_db().max(-60.0) - b.rms_db().max(-60.0)).abs();
         }
-        assert!(
-            error[1] < error[0],
-            "recovery {} dB should beat concealment {} dB",
-            error[1],
-            error[0]
-        );
+        error
+    }
+
+    #[test]
+    fn what_packets_carry_about_lost_ones_beats_making_them_up() {
+        for (redundancy, gap) in [
+            (Redundancy::OneFrame, 1),
+            (Redundancy::Deep, 1),
+            (Redundancy::Deep, 3),
+        ] {
+            let repaired = error_of_repair(redundancy, gap, true);
+            let made_up = error_of_repair(redundancy, gap, false);
+            assert!(
+                repaired < made_up,
+                "{redundancy:?}, gap of {gap}: {repaired} dB against {made_up} dB"
+            );
+        }
+    }
+
+    #[test]
+    fn a_packet_without_redundancy_describes_nothing() {
+        let mut encoder = VoiceEncoder::new(Redundancy::OneFrame).unwrap();
+        let packet = encoder.encode(&Morphed::silence()).unwrap();
+        let mut decoder = VoiceDecoder::new().unwrap();
+        let answer = decoder.recover(&packet, 2, &mut AudioFrame::SILENCE);
+        assert!(matches!(answer, Err(DspError::NotDescribed)), "{answer:?}");
     }
 
     proptest! {
@@ -285,7 +347,9 @@ mod tests {
                 }
                 let packet = OpusFrame(bytes);
                 let _ = decoder.decode(&packet, &mut out);
-                let _ = decoder.recover(&packet, &mut out);
+                for before in 1..4 {
+                    let _ = decoder.recover(&packet, before, &mut out);
+                }
                 prop_assert!(out.is_finite() && out.peak() <= 2.0);
             }
         }
