@@ -1,6 +1,7 @@
 //! The sound of Undertone: samples in, samples out.
 //!
 //! ```text
+//! RawPcm ── Cleaner ──► RawPcm
 //! RawPcm ── Morpher ──► Morphed ── Opus ──► OpusFrame          (SendChain)
 //! OpusFrame ── jitter buffer ── Opus ── gain ── mix ── limiter ──► AudioFrame   (ReceiveChain)
 //! ```
@@ -11,10 +12,11 @@
 //!
 //! What this crate deliberately lacks: threads, clocks, files, sockets, devices and global randomness.
 //! Time is a parameter, randomness comes from a [`MorphSeed`], and whoever owns a device owns its rings.
-//! It cannot write audio anywhere; WAV code is a dev-dependency of the examples. After construction the
-//! audio path does not allocate. Echo cancelling, noise reduction and loudness levelling are not here yet.
+//! It cannot write audio anywhere; WAV code is a dev-dependency of the examples. After construction both chains
+//! do not allocate; [`Cleaner`] does, and belongs on a thread of its own pace.
 
 mod chain;
+mod cleanup;
 mod codec;
 mod error;
 mod frame;
@@ -31,6 +33,7 @@ pub use chain::{
     Health, MAX_STREAMS, Played, PlayedKind, ReceiveChain, SendChain, SendFrame, StreamId,
     StreamStats,
 };
+pub use cleanup::{CleanUp, Cleaner};
 pub use codec::{OpusFrame, Redundancy, VoiceDecoder, VoiceEncoder};
 pub use error::DspError;
 pub use frame::{AudioFrame, LEVEL_FLOOR_DB, Morphed, RawPcm, level_db};

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use undertone_dsp::{Character, Difference};
+use undertone_dsp::{Character, CleanUp, Difference};
 pub use undertone_protocol::circle::Role;
 pub use undertone_protocol::id::{CircleId, PublicKey, TextsHash};
 pub use undertone_protocol::record::{AdmissionMode, FloorMode, Gratitude, RouteKind};
@@ -23,6 +23,8 @@ pub enum Command {
     ChooseOutput(Option<DeviceId>),
     /// Another voice character, heard from the next frame on.
     SetCharacter(Character),
+    /// What comes off the microphone before the voice is changed.
+    SetCleanUp(CleanUp),
     /// A fresh secret voice setting of the same character.
     RerollVoice,
     /// Hear oneself as others will: the morphed microphone on the headphones. Not inside a circle.
@@ -209,6 +211,8 @@ pub struct Sound {
     pub checking: bool,
     /// The voice character.
     pub character: Character,
+    /// What comes off the microphone before the voice is changed.
+    pub clean_up: CleanUp,
     /// Why there is no sound, in one plain sentence.
     pub problem: Option<String>,
 }

@@ -158,6 +158,7 @@ pub fn start(config: NodeConfig) -> Result<NodeHandle, NodeError> {
         output: driver::device(&settings.output),
         seed: driver::morph_seed(&store, None, &settings),
         character: driver::character(&settings),
+        clean_up: driver::clean_up(&settings),
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -82,6 +82,9 @@ pub struct Settings {
     /// The texts signed last.
     #[n(5)]
     pub signed: Option<TextsHash>,
+    /// Parts of the clean-up: 1 echo, 2 noise, 4 gain. All, where nothing was chosen.
+    #[n(6)]
+    pub clean_up: Option<u8>,
 }
 
 /// What is needed to come back to a circle, besides its records.

@@ -4,10 +4,12 @@
 
 mod audio_support;
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use audio_support::{Frames, Machine, decode, rms, start, until_status, wait};
+use undertone_dsp::{CleanUp, StreamId};
 use undertone_node::audio::{Direction, MemoryHost, Mode, SILENCE_DB, SilentHost, VoiceHandle};
 
 /// Frames belong to an absolute clock, so their number follows from time alone. A busy machine may hold back
@@ -240,4 +242,60 @@ fn off_is_off() {
     handle.stop();
     println!("stopped in {:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+/// A loudspeaker and a microphone in one room: what is played comes back 60 ms later, at half its loudness.
+fn small_room() -> Arc<MemoryHost> {
+    const LATER: usize = 60 * 48;
+    let air = Arc::new(Mutex::new(VecDeque::from(vec![0.0; LATER])));
+    let back = air.clone();
+    let output = Box::new(move |samples: &[f32], _| {
+        let mut air = air.lock().unwrap();
+        air.extend(samples.iter().map(|s| 0.5 * s));
+        // Should the microphone stand still, the room forgets.
+        let excess = air.len().saturating_sub(4 * LATER);
+        air.drain(..excess);
+    });
+    let input = Box::new(move |out: &mut [f32]| {
+        let mut back = back.lock().unwrap();
+        for sample in out {
+            *sample = match back.len() > LATER / 2 {
+                true => back.pop_front().unwrap_or_default(),
+                false => 0.0,
+            };
+        }
+    });
+    Arc::new(MemoryHost::new(input, output))
+}
+
+#[test]
+fn the_echo_of_another_voice_does_not_go_out_again() {
+    let other = Machine::speaking(150.0);
+    let (other, from_other) = other.start(3);
+    let (handle, frames) = start(small_room(), 4);
+    let one = StreamId(1);
+    handle.add_stream(one);
+    let into = handle.clone();
+    let other_frames = Frames::take(from_other, move |n, frame| into.push(one, n, frame.opus));
+    let frames = Frames::take(frames, |_, _| ());
+    for voice in [&handle, &other] {
+        voice.set_may_speak(true);
+        voice.set_mode(Mode::Circle);
+    }
+    wait(5.0);
+    handle.set_clean_up(CleanUp {
+        echo: true,
+        ..CleanUp::NONE
+    });
+    wait(10.0);
+    for voice in [&handle, &other] {
+        voice.stop();
+    }
+    assert!(other_frames.count() > 300);
+    let heard = decode(&frames.all());
+    let second = |from: usize, to: usize| &heard[from * 48_000..(to * 48_000).min(heard.len())];
+    let (before, after) = (rms(second(2, 5)), rms(second(10, 14)));
+    println!("echo going out: {before:.4} before, {after:.5} after");
+    assert!(before > 0.01, "the room echoes: {before}");
+    assert!(after < 0.1 * before, "{after} of {before} still goes out");
 }

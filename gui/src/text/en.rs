@@ -81,6 +81,13 @@ pub(super) const WORDS: Words = Words {
         character: "How you would like to sound",
         character_name,
         character_remark,
+        clean_up: "What the microphone leaves out",
+        clean_echo: "The echo of others",
+        clean_echo_remark: "Needed with loudspeakers: nobody hears themselves come back",
+        clean_noise: "Noise in the room",
+        clean_noise_remark: "A fan or the street would say where you are",
+        clean_gain: "Too low, too loud",
+        clean_gain_remark: "Brings your voice slowly to a good level",
         new_setting: "Change how it is changed",
         new_setting_remark: "Takes a new secret setting. Each circle has its own in any case.",
         honest: "Your voice becomes harder to recognise. Your words, and the way you put them, stay your own: \

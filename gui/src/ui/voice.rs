@@ -37,6 +37,8 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>) {
         gap(ui, space::M);
         characters(ui, words, sound, &mut commands);
         gap(ui, space::M);
+        clean_up(ui, words, sound, &mut commands);
+        gap(ui, space::M);
         prose::with_icon(ui, Icon::Note, Palette::of(ui).ink_soft, |ui| {
             prose::soft(ui, words.honest);
         });
@@ -169,6 +171,28 @@ fn level(ui: &mut Ui, words: &VoiceWords, name: &str, level_db: f32) {
         |ui| prose::small(ui, said),
     );
     meter::show(ui, name, level_db);
+}
+
+/// What comes off the microphone before the voice is changed.
+fn clean_up(ui: &mut Ui, words: &VoiceWords, sound: &Sound, commands: &mut Vec<Command>) {
+    prose::heading(ui, words.clean_up);
+    let mut wanted = sound.clean_up;
+    for (on, name, remark) in [
+        (&mut wanted.echo, words.clean_echo, words.clean_echo_remark),
+        (
+            &mut wanted.noise,
+            words.clean_noise,
+            words.clean_noise_remark,
+        ),
+        (&mut wanted.gain, words.clean_gain, words.clean_gain_remark),
+    ] {
+        if ui.add(Choice::tick(*on, name).remark(remark)).clicked() {
+            *on = !*on;
+        }
+    }
+    if wanted != sound.clean_up {
+        commands.push(Command::SetCleanUp(wanted));
+    }
 }
 
 fn characters(ui: &mut Ui, words: &VoiceWords, sound: &Sound, commands: &mut Vec<Command>) {

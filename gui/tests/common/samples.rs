@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use undertone_dsp::{Character, Difference};
+use undertone_dsp::{Character, CleanUp, Difference};
 use undertone_node::api::{
     AdmissionMode, Applicant, Circle, CircleId, Connecting, Connection, Device, DeviceId, Door,
     Farewell, FloorMode, Heard, LogAct, LogEntry, Member, Notice, Place, PublicKey, Role,
@@ -50,6 +50,7 @@ pub fn sound() -> Sound {
         }),
         checking: false,
         character: Character::default(),
+        clean_up: CleanUp::default(),
         problem: None,
     }
 }

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rtrb::Producer;
 use undertone_dsp::{
     AudioFrame, DriftResampler, DspError, FRAME_DURATION, ReceiveChain, SAMPLE_RATE_HZ, StreamId,
 };
@@ -35,8 +36,8 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 const MOST_AT_ONCE: usize = 4;
 
 /// The thread's body.
-pub(crate) fn run(shared: &Shared) {
-    let mut receiver = Receiver::new(shared);
+pub(crate) fn run(shared: &Shared, playing: Producer<AudioFrame>) {
+    let mut receiver = Receiver::new(shared, playing);
     while shared.wait_while_off().is_some() {
         receiver.timer_due = monotonic();
         while shared.mode() != Mode::Off && !shared.is_stopped() {
@@ -65,19 +66,22 @@ struct Receiver<'a> {
     streams: Vec<(StreamId, u64)>,
     packets: VecDeque<Packet>,
     output: Option<Output>,
+    /// To the echo canceller; what has no room there is not heard by it.
+    playing: Producer<AudioFrame>,
     frame: AudioFrame,
     /// When the timer takes the next frame, where no device does.
     timer_due: Duration,
 }
 
 impl<'a> Receiver<'a> {
-    fn new(shared: &'a Shared) -> Self {
+    fn new(shared: &'a Shared, playing: Producer<AudioFrame>) -> Self {
         Self {
             shared,
             chain: ReceiveChain::new(),
             streams: Vec::new(),
             packets: VecDeque::with_capacity(MAX_WAITING_PACKETS),
             output: None,
+            playing,
             frame: AudioFrame::SILENCE,
             timer_due: Duration::ZERO,
         }
@@ -129,6 +133,7 @@ impl<'a> Receiver<'a> {
             }
             self.publish(Duration::from_secs_f64(fill as f64 / f64::from(rate_hz)));
             output.write(&self.frame);
+            let _ = self.playing.push(self.frame.clone());
             let delay = Duration::from_secs_f64(output.writer.fill() as f64 / f64::from(rate_hz));
             self.shared
                 .counters

@@ -7,8 +7,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rtrb::Consumer;
 use tokio::sync::mpsc;
-use undertone_dsp::{AudioFrame, FRAME_DURATION, Health, RawPcm, SendChain, SendFrame};
+use undertone_dsp::{AudioFrame, Cleaner, FRAME_DURATION, Health, RawPcm, SendChain, SendFrame};
 
 use super::capture::CaptureClock;
 use super::shared::{LocalFrame, Mode, OWN_STREAM, Packet, Shared, lock};
@@ -20,12 +21,21 @@ pub(crate) const FRAME_QUEUE: usize = 10;
 /// Further behind than this, frames are left out.
 const MOST_BEHIND: Duration = Duration::from_millis(200);
 
+/// What the thread works with.
+pub(crate) struct Gear {
+    pub(crate) chain: Box<SendChain>,
+    pub(crate) cleaner: Box<Cleaner>,
+    /// Frames that went to the headphones.
+    pub(crate) played: Consumer<AudioFrame>,
+    /// To the driver.
+    pub(crate) frames: mpsc::Sender<LocalFrame>,
+}
+
 /// The thread's body.
-pub(crate) fn run(shared: &Shared, chain: Box<SendChain>, frames: mpsc::Sender<LocalFrame>) {
+pub(crate) fn run(shared: &Shared, gear: Gear) {
     let mut sender = Sender {
         shared,
-        chain,
-        frames,
+        gear,
         capture: None,
         raw: RawPcm::default(),
         sequence: 0,
@@ -51,8 +61,7 @@ pub(crate) fn run(shared: &Shared, chain: Box<SendChain>, frames: mpsc::Sender<L
 
 struct Sender<'a> {
     shared: &'a Shared,
-    chain: Box<SendChain>,
-    frames: mpsc::Sender<LocalFrame>,
+    gear: Gear,
     capture: Option<CaptureClock>,
     raw: RawPcm,
     sequence: u64,
@@ -63,7 +72,7 @@ struct Sender<'a> {
 impl Sender<'_> {
     fn tick(&mut self, due: Duration, now: Duration) {
         if let Some(chain) = self.shared.next_chain.take() {
-            self.chain = chain;
+            self.gear.chain = chain;
         }
         let mode = self.shared.mode();
         let muted = self.shared.is_muted();
@@ -73,24 +82,40 @@ impl Sender<'_> {
             .as_mut()
             .is_some_and(|c| c.next_frame(due, now, &mut self.raw.0));
         self.count();
-        let may_speak = mode == Mode::Check || self.shared.may_speak();
-        let frame = if has_sound && may_speak {
-            let frame = self.chain.process(&self.raw);
-            self.report_health();
-            frame
-        } else {
-            self.chain.silence()
-        };
         if has_sound {
             self.shared.input_level.follow(self.raw.0.rms_db());
         } else {
             self.shared.input_level.silence();
         }
+        self.clean(has_sound);
+        let may_speak = mode == Mode::Check || self.shared.may_speak();
+        let frame = if has_sound && may_speak {
+            let frame = self.gear.chain.process(&self.raw);
+            self.report_health();
+            frame
+        } else {
+            self.gear.chain.silence()
+        };
         self.shared.morphed_level.follow(frame.morphed_level_db);
-        *lock(&self.shared.difference) = self.chain.difference();
+        *lock(&self.shared.difference) = self.gear.chain.difference();
         // What was said is not kept longer than needed.
         self.raw.0 = AudioFrame::SILENCE;
         self.hand_on(mode, muted, &frame, now);
+    }
+
+    /// The echo canceller hears all that is played and all that is said, turn or not: so it knows the room before
+    /// the turn comes.
+    fn clean(&mut self, has_sound: bool) {
+        let Gear {
+            cleaner, played, ..
+        } = &mut self.gear;
+        cleaner.set(self.shared.clean_up());
+        while let Ok(frame) = played.pop() {
+            cleaner.hear(&frame);
+        }
+        if has_sound {
+            cleaner.process(&mut self.raw);
+        }
     }
 
     fn hand_on(&mut self, mode: Mode, muted: bool, frame: &SendFrame, now: Duration) {
@@ -101,7 +126,7 @@ impl Sender<'_> {
                     opus: *frame.opus.as_bytes(),
                     muted,
                 };
-                if self.frames.try_send(local).is_err() {
+                if self.gear.frames.try_send(local).is_err() {
                     self.shared
                         .counters
                         .frames_dropped
@@ -156,7 +181,7 @@ impl Sender<'_> {
     }
 
     fn report_health(&self) {
-        let failed = self.chain.health() != Health::Morphing;
+        let failed = self.gear.chain.health() != Health::Morphing;
         self.shared.report_morph(failed);
     }
 
@@ -164,7 +189,7 @@ impl Sender<'_> {
     fn rest(&mut self) {
         self.capture = None;
         drop(self.shared.capture.take());
-        self.chain.silence();
+        self.gear.chain.silence();
         *lock(&self.shared.difference) = None;
         self.shared.input_level.silence();
         self.shared.morphed_level.silence();

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use undertone_dsp::{
-    Difference, OPUS_FRAME_BYTES, OpusFrame, Played, SendChain, StreamId, StreamStats,
+    CleanUp, Difference, OPUS_FRAME_BYTES, OpusFrame, Played, SendChain, StreamId, StreamStats,
 };
 
 use super::levels::Level;
@@ -186,6 +186,8 @@ pub(crate) struct Shared {
     mode: AtomicU8,
     muted: AtomicBool,
     may_speak: AtomicBool,
+    /// Echo, noise, gain.
+    clean_up: [AtomicBool; 3],
     input_epoch: AtomicU64,
     output_epoch: AtomicU64,
 
@@ -232,6 +234,7 @@ impl Shared {
             mode: AtomicU8::new(Mode::Off as u8),
             muted: AtomicBool::new(false),
             may_speak: AtomicBool::new(false),
+            clean_up: Default::default(),
             input_epoch: AtomicU64::new(0),
             output_epoch: AtomicU64::new(0),
             incoming: Mutex::new(Incoming {
@@ -304,6 +307,21 @@ impl Shared {
 
     pub(crate) fn is_muted(&self) -> bool {
         self.muted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_clean_up(&self, wanted: CleanUp) {
+        let wanted = [wanted.echo, wanted.noise, wanted.gain];
+        for (part, wanted) in self.clean_up.iter().zip(wanted) {
+            part.store(wanted, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn clean_up(&self) -> CleanUp {
+        let [echo, noise, gain] = self
+            .clean_up
+            .each_ref()
+            .map(|part| part.load(Ordering::Relaxed));
+        CleanUp { echo, noise, gain }
     }
 
     pub(crate) fn may_speak(&self) -> bool {

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rtrb::RingBuffer;
 use tokio::sync::mpsc;
 use undertone_dsp::{
-    Character, MAX_STREAMS, MorphSeed, OPUS_FRAME_BYTES, OpusFrame, SendChain, StreamId,
+    Character, CleanUp, Cleaner, MAX_STREAMS, MorphSeed, OPUS_FRAME_BYTES, OpusFrame, SendChain,
+    StreamId,
 };
 
 use super::shared::{LocalFrame, Mode, OWN_STREAM, Observer, Packet, Shared, VoiceStatus, lock};
@@ -15,6 +17,8 @@ use super::{AudioError, AudioHost, DeviceId, Direction, keeper, monotonic, recei
 
 /// How long [`VoiceHandle::stop`] waits for a device that does not close.
 const CLOSING: Duration = Duration::from_millis(80);
+/// Frames on their way from the headphones' thread to the echo canceller; more than ever wait.
+const PLAYED_FRAMES: usize = 16;
 
 /// What a voice is made of.
 pub struct VoiceConfig {
@@ -28,6 +32,8 @@ pub struct VoiceConfig {
     pub seed: MorphSeed,
     /// The direction of the pseudo-voice.
     pub character: Character,
+    /// What comes off the microphone before that.
+    pub clean_up: CleanUp,
 }
 
 /// The voice path from microphone to coded frames, and from packets to headphones.
@@ -45,7 +51,10 @@ impl Voice {
         let chain = Box::new(
             SendChain::new(&config.seed, config.character).map_err(|_| AudioError::Morph)?,
         );
+        let cleaner = Box::new(Cleaner::new(config.clean_up));
         let shared = Arc::new(Shared::new(config.input, config.output));
+        shared.set_clean_up(config.clean_up);
+        let (playing, played) = RingBuffer::new(PLAYED_FRAMES);
         let (frames, taken) = mpsc::channel(send::FRAME_QUEUE);
         let handle = VoiceHandle(Arc::new(Owner {
             shared: shared.clone(),
@@ -56,11 +65,19 @@ impl Voice {
         let start = || {
             let (s, r) = (shared.clone(), shared.clone());
             threads.voice.push(spawn("voice-send", &shared, move || {
-                send::run(&s, chain, frames)
+                send::run(
+                    &s,
+                    send::Gear {
+                        chain,
+                        cleaner,
+                        played,
+                        frames,
+                    },
+                )
             })?);
-            threads
-                .voice
-                .push(spawn("voice-receive", &shared, move || receive::run(&r))?);
+            threads.voice.push(spawn("voice-receive", &shared, move || {
+                receive::run(&r, playing)
+            })?);
             for (name, direction) in [
                 ("voice-mic", Direction::Input),
                 ("voice-speaker", Direction::Output),
@@ -167,6 +184,11 @@ impl VoiceHandle {
             }
             Err(_) => self.0.shared.report(|p| p.voice = Some(AudioError::Morph)),
         }
+    }
+
+    /// What comes off the microphone before the morph, from the next frame on.
+    pub fn set_clean_up(&self, clean_up: CleanUp) {
+        self.0.shared.set_clean_up(clean_up);
     }
 
     /// Another microphone, or the same one again; `None` for the system's default.

@@ -35,6 +35,14 @@ impl Driver {
                 self.take_voice();
                 Ok(())
             }
+            Command::SetCleanUp(wanted) => {
+                let parts = [(wanted.echo, 1), (wanted.noise, 2), (wanted.gain, 4)];
+                let chosen = parts.iter().filter(|(on, _)| *on).map(|(_, part)| part);
+                self.settings.clean_up = Some(chosen.sum());
+                self.voice.set_clean_up(wanted);
+                self.keep_settings();
+                Ok(())
+            }
             Command::RerollVoice => {
                 self.settings.voice = self.settings.voice.wrapping_add(1);
                 self.take_voice();

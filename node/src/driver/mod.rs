@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use undertone_dsp::{Character, MorphSeed};
+use undertone_dsp::{Character, CleanUp, MorphSeed};
 use undertone_protocol::id::Nonce;
 use undertone_protocol::identity::{GroupKey, Secret};
 use undertone_protocol::invite::Invite;
@@ -93,6 +93,17 @@ pub(crate) fn character(settings: &Settings) -> Character {
     all.get(usize::from(settings.character))
         .copied()
         .unwrap_or_default()
+}
+
+/// The clean-up chosen.
+pub(crate) fn clean_up(settings: &Settings) -> CleanUp {
+    settings
+        .clean_up
+        .map_or_else(CleanUp::default, |parts| CleanUp {
+            echo: parts & 1 != 0,
+            noise: parts & 2 != 0,
+            gain: parts & 4 != 0,
+        })
 }
 
 impl Driver {

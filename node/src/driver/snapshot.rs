@@ -8,7 +8,7 @@ use undertone_protocol::record::{Charter, FloorMode, RouteKind};
 use undertone_protocol::session::{End, MemberView, Stage, View};
 
 use super::circle::Circle;
-use super::{Driver, Where, character, device, since};
+use super::{Driver, Where, character, clean_up, device, since};
 use crate::api::{
     self, Applicant, Connecting, Connection, Door, Farewell, Heard, LogAct, LogEntry, Member,
     Place, Snapshot, Sound, Turn,
@@ -65,6 +65,7 @@ impl Driver {
                 difference: status.difference.map(Difference::rounded),
                 checking: self.checking,
                 character: character(&self.settings),
+                clean_up: clean_up(&self.settings),
                 problem: status.problem.or_else(|| self.device_problem.clone()),
             },
             place,

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Receiver;
-use undertone_dsp::{AudioFrame, Character, MorphSeed, OpusFrame, VoiceDecoder};
+use undertone_dsp::{AudioFrame, Character, CleanUp, MorphSeed, OpusFrame, VoiceDecoder};
 use undertone_node::audio::{
     AudioHost, LocalFrame, MemoryHost, Voice, VoiceConfig, VoiceHandle, VoiceStatus,
 };
@@ -140,6 +140,7 @@ pub fn start(host: Arc<dyn AudioHost>, seed: u8) -> (VoiceHandle, Receiver<Local
         output: None,
         seed: MorphSeed::from_bytes([seed; 32]),
         character: Character::Free,
+        clean_up: CleanUp::NONE,
     })
     .unwrap()
 }

@@ -1,0 +1,270 @@
+//! What comes off a microphone before the morph: the echo of what is played, the room's noise, and too low or too
+//! high a level. An echo of somebody's morphed voice must never be morphed again, and noise would betray the room.
+//!
+//! All three are WebRTC's (AEC3, NS, AGC2), as ported to Rust by the `sonora` crate. It allocates as it goes, so
+//! this belongs on a thread of its own pace, never in a device's callback.
+
+use sonora::config::{
+    AdaptiveDigital, EchoCanceller, GainController2, HighPassFilter, MaxProcessingRate,
+    NoiseSuppression, NoiseSuppressionLevel, Pipeline,
+};
+use sonora::{AudioProcessing, Config, StreamConfig};
+
+use crate::{AudioFrame, FRAME_SAMPLES, RawPcm, SAMPLE_RATE_HZ};
+
+/// It works on 10 ms at a time.
+const PIECE: usize = FRAME_SAMPLES / 2;
+
+/// Which parts of the clean-up run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CleanUp {
+    /// Takes out the echo of what is played.
+    pub echo: bool,
+    /// Turns steady noise down, by about 12 dB.
+    pub noise: bool,
+    /// Brings speech to one level, slowly, so that what is said loud or softly stays so.
+    pub gain: bool,
+}
+
+impl CleanUp {
+    /// Nothing runs.
+    pub const NONE: Self = Self {
+        echo: false,
+        noise: false,
+        gain: false,
+    };
+}
+
+impl Default for CleanUp {
+    /// Everything runs, which loudspeakers and a microphone in one case need.
+    fn default() -> Self {
+        Self {
+            echo: true,
+            noise: true,
+            gain: true,
+        }
+    }
+}
+
+/// Cleans one microphone.
+pub struct Cleaner {
+    processing: AudioProcessing,
+    wanted: CleanUp,
+    piece: [f32; PIECE],
+}
+
+impl Cleaner {
+    /// A cleaner that has learnt nothing of the room yet.
+    pub fn new(wanted: CleanUp) -> Self {
+        let mono = StreamConfig::new(SAMPLE_RATE_HZ, 1);
+        Self {
+            processing: AudioProcessing::builder()
+                .config(config(wanted))
+                .capture_config(mono)
+                .render_config(mono)
+                .build(),
+            wanted,
+            piece: [0.0; PIECE],
+        }
+    }
+
+    /// Runs other parts from the next frame on.
+    pub fn set(&mut self, wanted: CleanUp) {
+        if wanted != self.wanted {
+            self.wanted = wanted;
+            self.processing.apply_config(config(wanted));
+        }
+    }
+
+    /// Hears what is about to be played. Its echo may come up to half a second later.
+    pub fn hear(&mut self, played: &AudioFrame) {
+        if !self.wanted.echo {
+            return;
+        }
+        for piece in played.0.chunks_exact(PIECE) {
+            // Fails only for other lengths than it was made for.
+            let _ = (self.processing).process_render_f32(&[piece], &mut [&mut self.piece]);
+        }
+    }
+
+    /// Cleans 20 ms from the microphone. Where that fails, silence is left: what is not clean is not sent.
+    pub fn process(&mut self, raw: &mut RawPcm) {
+        if self.wanted == CleanUp::NONE {
+            return;
+        }
+        for samples in raw.0.0.chunks_exact_mut(PIECE) {
+            for sample in samples.iter_mut() {
+                *sample = if sample.is_finite() {
+                    sample.clamp(-1.0, 1.0)
+                } else {
+                    0.0
+                };
+            }
+            let cleaned = (self.processing).process_capture_f32(&[samples], &mut [&mut self.piece]);
+            match cleaned {
+                Ok(()) => samples.copy_from_slice(&self.piece),
+                Err(_) => samples.fill(0.0),
+            }
+        }
+    }
+}
+
+fn config(wanted: CleanUp) -> Config {
+    Config {
+        pipeline: Pipeline {
+            maximum_internal_processing_rate: MaxProcessingRate::Rate48kHz,
+            multi_channel_render: false,
+            multi_channel_capture: false,
+            ..Pipeline::default()
+        },
+        high_pass_filter: Some(HighPassFilter::default()),
+        echo_canceller: wanted.echo.then(EchoCanceller::default),
+        noise_suppression: wanted.noise.then(|| NoiseSuppression {
+            level: NoiseSuppressionLevel::Moderate,
+            ..NoiseSuppression::default()
+        }),
+        gain_controller2: wanted.gain.then(|| GainController2 {
+            adaptive_digital: Some(AdaptiveDigital {
+                initial_gain_db: 6.0,
+                max_gain_db: 30.0,
+                max_gain_change_db_per_second: 3.0,
+                ..AdaptiveDigital::default()
+            }),
+            ..GainController2::default()
+        }),
+        ..Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Noise, speech_like};
+
+    const RATE: usize = SAMPLE_RATE_HZ as usize;
+    /// 60 ms from loudspeaker to microphone.
+    const ECHO_DELAY: usize = 60 * RATE / 1_000;
+
+    /// The echo of a small room: a direct path, and reflections that fall by 60 dB in 0.2 s.
+    fn echo_of(played: &[f32]) -> Vec<f32> {
+        let mut noise = Noise::new(5);
+        let paths: Vec<(usize, f32)> = std::iter::once((0, 0.4))
+            .chain((1..120).map(|n| {
+                let after = n * RATE / 600;
+                (
+                    after,
+                    0.12 * noise.next() * (-6.9 * after as f32 / (0.2 * RATE as f32)).exp(),
+                )
+            }))
+            .collect();
+        (0..played.len())
+            .map(|i| {
+                let before = |after: usize| i.checked_sub(ECHO_DELAY + after).map(|at| played[at]);
+                paths
+                    .iter()
+                    .filter_map(|(after, gain)| Some(before(*after)? * gain))
+                    .sum()
+            })
+            .collect()
+    }
+
+    fn clean(wanted: CleanUp, played: &[f32], microphone: &[f32]) -> Vec<f32> {
+        let mut cleaner = Cleaner::new(wanted);
+        let frame = |samples: &[f32]| AudioFrame(samples.try_into().unwrap());
+        let frames = played
+            .chunks_exact(FRAME_SAMPLES)
+            .zip(microphone.chunks_exact(FRAME_SAMPLES));
+        frames
+            .flat_map(|(played, microphone)| {
+                cleaner.hear(&frame(played));
+                let mut raw = RawPcm(frame(microphone));
+                cleaner.process(&mut raw);
+                raw.0.0
+            })
+            .collect()
+    }
+
+    fn level_db(samples: &[f32]) -> f32 {
+        crate::level_db((samples.iter().map(|s| s * s).sum::<f32>() / samples.len() as f32).sqrt())
+    }
+
+    const ECHO_ONLY: CleanUp = CleanUp {
+        echo: true,
+        ..CleanUp::NONE
+    };
+
+    #[test]
+    fn the_echo_of_what_is_played_is_gone_within_seconds() {
+        let played = speech_like(12.0, 130.0);
+        let echo = echo_of(&played);
+        let cleaned = clean(ECHO_ONLY, &played, &echo);
+        let late = 6 * RATE..11 * RATE;
+        let taken_db = level_db(&echo[late.clone()]) - level_db(&cleaned[late]);
+        assert!(taken_db > 25.0, "{taken_db} dB");
+    }
+
+    #[test]
+    fn what_one_says_oneself_stays() {
+        let said = speech_like(10.0, 190.0);
+        let silence = vec![0.0; said.len()];
+        let cleaned = clean(
+            CleanUp {
+                gain: false,
+                ..CleanUp::default()
+            },
+            &silence,
+            &said,
+        );
+        let late = 3 * RATE..9 * RATE;
+        let lost_db = level_db(&said[late.clone()]) - level_db(&cleaned[late]);
+        assert!(lost_db.abs() < 3.0, "{lost_db} dB");
+    }
+
+    #[test]
+    fn steady_noise_is_turned_down_and_a_low_voice_up() {
+        let mut noise = Noise::new(9);
+        let hiss: Vec<f32> = (0..8 * RATE).map(|_| 0.003 * noise.next()).collect();
+        let silence = vec![0.0; hiss.len()];
+        let noise_only = CleanUp {
+            noise: true,
+            ..CleanUp::NONE
+        };
+        let late = 4 * RATE..7 * RATE;
+        let quieter_db = level_db(&hiss[late.clone()])
+            - level_db(&clean(noise_only, &silence, &hiss)[late.clone()]);
+        assert!(quieter_db > 6.0, "{quieter_db} dB");
+
+        let far_off: Vec<f32> = speech_like(20.0, 120.0).iter().map(|s| 0.02 * s).collect();
+        let gain_only = CleanUp {
+            gain: true,
+            ..CleanUp::NONE
+        };
+        let louder = clean(gain_only, &vec![0.0; far_off.len()], &far_off);
+        let late = 14 * RATE..19 * RATE;
+        let louder_db = level_db(&louder[late.clone()]) - level_db(&far_off[late]);
+        assert!(louder_db > 6.0, "{louder_db} dB");
+    }
+
+    #[test]
+    fn nothing_wanted_leaves_the_microphone_as_it_is() {
+        let said = speech_like(1.0, 150.0);
+        let said = &said[..said.len() / FRAME_SAMPLES * FRAME_SAMPLES];
+        assert_eq!(clean(CleanUp::NONE, said, said), said);
+    }
+
+    #[test]
+    fn what_is_no_number_does_no_harm() {
+        let mut cleaner = Cleaner::new(CleanUp::default());
+        for value in [f32::NAN, f32::INFINITY, -4.0e30] {
+            cleaner.hear(&AudioFrame([value; FRAME_SAMPLES]));
+            let mut raw = RawPcm(AudioFrame([value; FRAME_SAMPLES]));
+            cleaner.process(&mut raw);
+        }
+        for _ in 0..100 {
+            let mut raw = RawPcm::default();
+            cleaner.hear(&AudioFrame::SILENCE);
+            cleaner.process(&mut raw);
+            assert!(raw.0.is_finite());
+        }
+    }
+}
