@@ -282,10 +282,12 @@ impl World {
                 broken = Some(Violation::Vanished { node, at });
             }
         }
-        // Whoever seemed removed by somebody without authority may be back when that is known.
+        // Whoever seems removed by somebody without authority may be back when that is known, though they have
+        // left, or were removed elsewhere by the leader: this node need not know of that yet.
         let for_good = |key: &PublicKey| {
             let left = self.judge.people.get(key).is_some_and(|p| p.left);
-            left || self.judge.removed.contains(key)
+            let seems_removed = removed.contains(key) && !watch.enforced.contains_key(key);
+            !seems_removed && (left || self.judge.removed.contains(key))
         };
         let gone: Vec<_> = gone
             .into_iter()

@@ -6,8 +6,8 @@ use undertone_protocol::weakness::Weakness;
 use undertone_simulation::adversary::Adversary;
 use undertone_simulation::scenario::{ALL, Scenario};
 
-/// Seeds that once broke a rule.
-const REGRESSIONS: [(&str, u64); 17] = [
+/// Seeds that once broke a rule, or in which the judge saw one broken that was not.
+const REGRESSIONS: [(&str, u64); 18] = [
     ("withheld", 40_089),
     ("churn", 0),
     ("churn", 1009),
@@ -25,6 +25,7 @@ const REGRESSIONS: [(&str, u64); 17] = [
     ("backdating", 221),
     ("partition", 10025),
     ("equivocation", 10037),
+    ("backdating", 50_812),
 ];
 
 #[test]

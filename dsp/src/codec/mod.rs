@@ -329,7 +329,7 @@ mod tests {
         let mut encoder = VoiceEncoder::new(Redundancy::OneFrame).unwrap();
         let packet = encoder.encode(&Morphed::silence()).unwrap();
         let mut decoder = VoiceDecoder::new().unwrap();
-        let answer = decoder.recover(&packet, 2, &mut AudioFrame::SILENCE);
+        let answer = decoder.recover(&packet, 2, &mut AudioFrame::default());
         assert!(matches!(answer, Err(DspError::NotDescribed)), "{answer:?}");
     }
 
