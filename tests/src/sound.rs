@@ -185,7 +185,8 @@ fn arrivals(line: Line, length: Duration, seed: u64) -> (Vec<(Duration, usize)>,
         while burst > 0.0 && sent >= next_burst + burst {
             next_burst += burst + pause();
         }
-        if !is_lost && !(burst > 0.0 && sent >= next_burst) {
+        let is_in_burst = burst > 0.0 && sent >= next_burst;
+        if !is_lost && !is_in_burst {
             let at = sent + BASE_DELAY.as_secs_f64() + jitter;
             arrivals.push((Duration::from_secs_f64(at), n));
         }
@@ -339,6 +340,66 @@ impl Likeness {
         Self {
             energy: correlation(&levels.0, &levels.1),
             onsets: correlation(&onsets.0, &onsets.1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::speech::voices;
+
+    fn over(line: Line) -> Outcome {
+        over_for(line, Duration::from_secs(30))
+    }
+
+    fn over_for(line: Line, length: Duration) -> Outcome {
+        let sent = Sent::new(&voices(None).unwrap(), length, Redundancy::Deep).unwrap();
+        sent.over(line, length, 1, |_| ()).unwrap()
+    }
+
+    #[test]
+    fn a_clean_line_changes_nothing_but_the_delay() {
+        let outcome = over(Line::default());
+        assert_eq!(outcome.frames.lost, 0.0);
+        assert_eq!(outcome.frames.concealed, 0.0);
+        assert!(outcome.likeness.energy > 0.98, "{outcome:?}");
+        assert!(outcome.likeness.onsets > 0.97, "{outcome:?}");
+        let least = BASE_DELAY.as_secs_f64() * 1e3;
+        assert!(
+            (least..150.0).contains(&outcome.delay.median_ms),
+            "{outcome:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_lost_is_counted_and_mostly_rebuilt() {
+        let outcome = over(Line {
+            loss: 0.2,
+            ..Line::default()
+        });
+        let frames = outcome.frames;
+        assert!((15.0..25.0).contains(&frames.lost), "{outcome:?}");
+        assert!(frames.rebuilt > 0.75 * frames.lost, "{outcome:?}");
+        assert!(outcome.likeness.energy > 0.9, "{outcome:?}");
+        let clean = over(Line::default());
+        assert!(outcome.likeness.onsets < clean.likeness.onsets);
+    }
+
+    #[test]
+    fn clocks_that_disagree_do_not_let_the_delay_creep() {
+        for drift_ppm in [-1_000.0, 1_000.0] {
+            let line = Line {
+                drift_ppm,
+                ..Line::default()
+            };
+            let outcome = over_for(line, Duration::from_secs(75));
+            // Left alone, they would be 75 ms apart by the end.
+            assert!(outcome.frames.scaled > 0.02, "{outcome:?}");
+            assert!(
+                outcome.delay.p99_ms < outcome.delay.median_ms + 30.0,
+                "{outcome:?}"
+            );
         }
     }
 }
