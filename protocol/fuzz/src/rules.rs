@@ -203,7 +203,9 @@ impl World {
             .filter(|(key, _)| !members.contains_key(key))
         {
             let left = self.rules.left.contains(key);
-            let known = left || state.is_removed(key) || self.rules.has_co_leaders;
+            // Whoever was away may read at once that somebody was removed and reinstated, and has to come again.
+            let may_return = self.rules.reinstated.contains(key);
+            let known = left || may_return || state.is_removed(key) || self.rules.has_co_leaders;
             assert!(
                 known || !honest.contains(key),
                 "somebody vanished who neither left nor was removed"
