@@ -23,14 +23,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             .position(|a| a == name)
             .and_then(|at| arguments.get(at + 1))
     };
-    let character = match value("--character").map(String::as_str) {
-        None | Some("free") => Character::Free,
-        Some("low") => Character::Low,
-        Some("middle") => Character::Middle,
-        Some("high") => Character::High,
-        Some("warm") => Character::Warm,
-        Some("bright") => Character::Bright,
-        Some(other) => return Err(format!("unknown character {other}").into()),
+    let character = match value("--character") {
+        None => Character::Free,
+        Some(name) => Character::ALL
+            .into_iter()
+            .find(|c| c.name() == name)
+            .ok_or_else(|| format!("unknown character {name}"))?,
     };
     if let Some(list) = value("--list") {
         for line in std::fs::read_to_string(list)?.lines() {

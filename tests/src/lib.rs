@@ -4,6 +4,7 @@
 //! It may do what no shipped program can: write sound to files, and lose packets on purpose.
 
 pub mod analysis;
+pub mod echo;
 pub mod lossy;
 pub mod onsets;
 pub mod person;

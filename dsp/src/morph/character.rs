@@ -41,26 +41,46 @@ pub enum Character {
     Warm,
     /// Lighter colour.
     Bright,
+    /// Gentle: shallow resonances, more air.
+    Soft,
+    /// Distinct: deep resonances, little air.
+    Clear,
 }
 
 impl Character {
     /// All characters, in the order to offer them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Free,
         Self::Low,
         Self::Middle,
         Self::High,
         Self::Warm,
         Self::Bright,
+        Self::Soft,
+        Self::Clear,
     ];
+
+    /// Its name, as commands take it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Low => "low",
+            Self::Middle => "middle",
+            Self::High => "high",
+            Self::Warm => "warm",
+            Self::Bright => "bright",
+            Self::Soft => "soft",
+            Self::Clear => "clear",
+        }
+    }
 
     /// Range of the target mean pitch, hertz.
     fn pitch_range_hz(self) -> (f32, f32) {
         match self {
-            Self::Free | Self::Warm | Self::Bright => (100.0, 250.0),
             Self::Low => (95.0, 135.0),
             Self::Middle => (130.0, 185.0),
             Self::High => (180.0, 255.0),
+            _ => (100.0, 250.0),
         }
     }
 
@@ -70,6 +90,26 @@ impl Character {
             Self::Warm => (-4.0, -1.0),
             Self::Bright => (1.0, 4.0),
             _ => (-4.0, 4.0),
+        }
+    }
+
+    /// Range of the contrast of what is the sound's own in the spectrum.
+    fn contrast_range(self) -> (f32, f32) {
+        let (low, high) = CONTRAST;
+        let middle = (low + high) / 2.0;
+        match self {
+            Self::Soft => (low, middle),
+            Self::Clear => (middle, high),
+            _ => (low, high),
+        }
+    }
+
+    /// Range of the level of the band above 8 kHz against the speaker's own, dB.
+    fn air_range_db(self) -> (f32, f32) {
+        match self {
+            Self::Soft => (-3.0, 3.0),
+            Self::Clear => (-9.0, -3.0),
+            _ => (-9.0, 3.0),
         }
     }
 }
@@ -118,7 +158,8 @@ impl PseudoVoice {
         let mut rng = Draw(ChaCha20Rng::from_seed(seed.0));
         // The order of the draws is part of what a seed means.
         let (tract, pivot) = rng.warp();
-        let tilt = character.tilt_range_db();
+        let (tilt, contrast) = (character.tilt_range_db(), character.contrast_range());
+        let air = character.air_range_db();
         Self {
             pitch_range_hz: character.pitch_range_hz(),
             pitch_place: rng.between(0.0, 1.0),
@@ -132,14 +173,14 @@ impl PseudoVoice {
                     rng.between(0.0, std::f32::consts::TAU),
                 )
             }),
-            contrast: rng.between(CONTRAST.0, CONTRAST.1),
+            contrast: rng.between(contrast.0, contrast.1),
             tilt_db: rng.between(tilt.0, tilt.1),
             cosines_db: std::array::from_fn(|_| rng.between(-COSINE_DB, COSINE_DB)),
             drift: (
                 rng.between(0.08, 0.25),
                 rng.between(0.0, std::f32::consts::TAU),
             ),
-            air: 10.0_f32.powf(rng.between(-9.0, 3.0) / 20.0),
+            air: 10.0_f32.powf(rng.between(air.0, air.1) / 20.0),
             noise: rng.0.next_u32() | 1,
         }
     }
@@ -190,7 +231,7 @@ mod tests {
     #[test]
     fn no_draw_is_near_unchanged_and_all_are_in_range() {
         for n in 0..=255 {
-            let v = draw(n, Character::ALL[n as usize % 6]);
+            let v = draw(n, Character::ALL[n as usize % 8]);
             assert!((v.tract / TRACT).hypot(v.pivot / PIVOT) >= LEAST_WARP);
             assert!(v.tract.abs() <= TRACT && v.pivot.abs() <= PIVOT);
             assert!((0.85..=1.2).contains(&v.pitch_swing));
@@ -203,6 +244,8 @@ mod tests {
         for n in 0..50 {
             assert!(draw(n, Character::Warm).tilt_db < 0.0);
             assert!(draw(n, Character::Bright).tilt_db > 0.0);
+            assert!(draw(n, Character::Soft).contrast < draw(n, Character::Clear).contrast);
+            assert!(draw(n, Character::Soft).air > draw(n, Character::Clear).air);
             assert!(
                 draw(n, Character::Low).pitch_range_hz.1
                     < draw(n, Character::High).pitch_range_hz.0

@@ -132,7 +132,7 @@ mod tests {
     fn the_mean_moves_at_least_two_semitones_and_the_tune_stays() {
         for n in 0..60 {
             for speaker in [85.0_f32, 120.0, 180.0, 240.0] {
-                let mut m = melody(n, Character::ALL[n as usize % 6]);
+                let mut m = melody(n, Character::ALL[n as usize % 8]);
                 let tune = |i: usize| speaker * (0.15 * (i as f32 * 0.05).sin()).exp2();
                 let out: Vec<f32> = (0..4_000).map(|i| m.process(tune(i)).log2()).collect();
                 let mean = out[1_000..].iter().sum::<f32>() / 3_000.0;

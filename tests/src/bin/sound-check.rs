@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Parser;
 use undertone_dsp::{Morpher, Redundancy};
+use undertone_tests::echo;
 use undertone_tests::sound::{Line, Outcome, Sent};
 use undertone_tests::speech::{voices, write_wav};
 use undertone_tests::words::{Clips, Words};
@@ -32,6 +33,9 @@ struct Args {
     /// What packets carry about those before them
     #[arg(long, value_enum, default_value = "deep")]
     redundancy: Carried,
+    /// Instead of a line, a room: a loudspeaker beside the microphone, and the clean-up
+    #[arg(long, conflicts_with_all = ["loss", "burst", "jitter", "drift", "redundancy"])]
+    echo: bool,
     /// How much of it
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(10..=7200))]
     seconds: u64,
@@ -95,6 +99,9 @@ fn run(args: &Args) -> Result<()> {
         Some(clips) => vec![clips.speech.clone()],
         None => voices(args.speech.as_deref())?,
     };
+    if args.echo {
+        return room(args, &speech, clips.as_ref());
+    }
     let lines = match &clips {
         Some(clips) => {
             let length = Duration::from_secs((clips.speech.len() / 48_000) as u64 + 1);
@@ -143,11 +150,48 @@ fn run(args: &Args) -> Result<()> {
             outcome.kit = Some(words);
         }
     }
-    if let Some(report) = &args.report {
-        let text = serde_json::to_string_pretty(&outcomes)?;
-        std::fs::write(report, text).with_context(|| format!("the file {}", report.display()))?;
+    write_report(args, &outcomes)
+}
+
+/// The echo of the bundled voices in a room, while somebody speaks.
+fn room(args: &Args, speech: &[Vec<f32>], clips: Option<&Clips>) -> Result<()> {
+    let length = match clips {
+        Some(clips) => clips.speech.len(),
+        None => args.seconds as usize * 48_000,
+    };
+    let near: Vec<_> = speech
+        .iter()
+        .flatten()
+        .copied()
+        .cycle()
+        .take(length)
+        .collect();
+    // Others than those who speak near the microphone, if these are the bundled ones.
+    let mut far = voices(None)?;
+    far.rotate_left(4);
+    let echo = echo::measure(&far, &near, clips)?;
+    println!("echo at the microphone      {:>6.1} dBFS", echo.echo_db);
+    println!("taken out (ERLE)            {:>6.1} dB", echo.taken_out_db);
+    println!(
+        "level of speech beside it   {:>+6.1} dB",
+        echo.speech_kept_db
+    );
+    for (name, words) in [("without", echo.without), ("with", echo.with)] {
+        if let Some(Words { words, quality }) = words {
+            println!(
+                "{name:<7} echo, after clean-up {words:>6.2} % words wrong, quality {quality:.2}"
+            );
+        }
     }
-    Ok(())
+    write_report(args, &echo)
+}
+
+fn write_report(args: &Args, what: &impl serde::Serialize) -> Result<()> {
+    let Some(report) = &args.report else {
+        return Ok(());
+    };
+    let text = serde_json::to_string_pretty(what)?;
+    std::fs::write(report, text).with_context(|| format!("the file {}", report.display()))
 }
 
 /// Lengths in seconds and milliseconds, frames in percent.

@@ -15,6 +15,8 @@ pub(super) fn character_name(character: Character) -> &'static str {
         Character::High => "High",
         Character::Warm => "Warm",
         Character::Bright => "Bright",
+        Character::Soft => "Soft",
+        Character::Clear => "Clear",
     }
 }
 
@@ -26,6 +28,8 @@ pub(super) fn character_remark(character: Character) -> &'static str {
         Character::High => "A high voice",
         Character::Warm => "A darker colour",
         Character::Bright => "A lighter colour",
+        Character::Soft => "Gentle, with more breath",
+        Character::Clear => "Distinct, with less breath",
     }
 }
 
