@@ -86,6 +86,28 @@ fn the_keyboard_leads_from_the_welcome_to_the_signature() {
     assert_eq!(consent.accepted, every);
 }
 
+#[test]
+fn each_part_of_the_clean_up_has_its_switch_and_the_difference_is_told() {
+    let node = FakeNode::showing(samples::newcomer());
+    let mut window = window(&node, 800.0, 600.0, None);
+    press(&mut window, BEGIN, Key::Enter);
+    press(&mut window, "Keep this name", Key::Enter);
+    node.take_sent();
+    press(&mut window, "Noise in the room", Key::Space);
+    assert_eq!(
+        node.take_sent(),
+        ["SetCleanUp(CleanUp { echo: true, noise: false, gain: true })"]
+    );
+    let told = "Pitch 4 semitones lower, resonances 9 % higher, colour 5 dB apart.";
+    assert!(window.query_by_label_contains(told).is_none());
+    node.change(|s| s.sound.checking = true);
+    window.run_ok();
+    window.get_by_label_contains(told);
+    node.change(|s| s.sound.difference = None);
+    window.run_ok();
+    window.get_by_label("Say a few words to see it.");
+}
+
 /// Ticks every statement by keyboard; the way on opens with the last one and not before.
 fn tick_page<'a>(
     window: &mut Window,
