@@ -19,6 +19,7 @@ mod chain;
 mod cleanup;
 mod codec;
 mod error;
+mod filters;
 mod frame;
 mod jitter;
 mod mixer;

@@ -1,7 +1,7 @@
 //! The band above 8 kHz: never passed on, only its level is, as noise.
 
 use super::HOP;
-use super::filters::Biquad;
+use crate::filters::Biquad;
 
 /// Centre frequencies and quality: 8–12 and 12–18 kHz.
 const BANDS: [(f32, f32); 2] = [(9_900.0, 2.2), (14_600.0, 2.2)];

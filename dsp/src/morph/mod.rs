@@ -17,7 +17,6 @@
 mod character;
 mod difference;
 mod envelope;
-mod filters;
 mod highband;
 mod level;
 mod melody;
@@ -29,20 +28,17 @@ use std::time::Duration;
 pub use character::{Character, MorphSeed};
 pub use difference::Difference;
 
+use crate::filters::{Biquad, CORE_HOP, Decimator, HOP, Interpolator, TAPS};
 use crate::mixer::{LOOKAHEAD, Limiter};
 use crate::{AudioFrame, FRAME_SAMPLES, Morphed, RawPcm, SAMPLE_RATE_HZ};
 use character::PseudoVoice;
 use envelope::{AHEAD, EnvelopeMorph, Envelopes};
-use filters::{Biquad, Decimator, Interpolator};
 use highband::HighBand;
 use level::{Activity, LevelKeeper};
 use melody::Melody;
 use pitch::PitchTracker;
 use resynthesis::{HopPitch, Resynthesis, period_of};
 
-/// Samples of one hop at 48 kHz, and in the core at 16 kHz: 5 ms.
-const HOP: usize = 240;
-const CORE_HOP: usize = 80;
 const CORE_RATE_HZ: f32 = 16_000.0;
 const HOPS: usize = FRAME_SAMPLES / HOP;
 /// Delay of the core, in its samples: 5 ms look-ahead of the envelope, 15 ms to find and place pulses.
@@ -50,7 +46,7 @@ const CORE_DELAY: usize = 320;
 /// Envelopes wait this many hops for the residual that they shape.
 const ENVELOPE_WAIT: usize = CORE_DELAY / CORE_HOP;
 
-const DELAY_SAMPLES: usize = CORE_DELAY * 3 + (filters::TAPS - 1) + LOOKAHEAD + HOP;
+const DELAY_SAMPLES: usize = CORE_DELAY * 3 + (TAPS - 1) + LOOKAHEAD + HOP;
 
 /// Turns a voice into another one, 20 ms at a time.
 pub struct Morpher {

@@ -7,8 +7,8 @@
 //! sample: stable at every moment, and no step at a frame's edge.
 
 use super::envelope::{AHEAD, ANALYSIS_ORDER, Envelopes, SYNTHESIS_ORDER};
-use super::filters::bessel_i0;
 use super::{CORE_DELAY, CORE_HOP, CORE_RATE_HZ};
+use crate::filters::bessel_i0;
 
 /// Residual kept: 256 ms.
 const RING: usize = 4_096;

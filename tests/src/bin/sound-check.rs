@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Parser;
 use undertone_dsp::{Morpher, Redundancy};
-use undertone_tests::echo;
+use undertone_tests::echo::{self, Loudspeaker};
 use undertone_tests::sound::{Line, Outcome, Sent};
 use undertone_tests::speech::{voices, write_wav};
 use undertone_tests::words::{Clips, Words};
@@ -169,21 +169,26 @@ fn room(args: &Args, speech: &[Vec<f32>], clips: Option<&Clips>) -> Result<()> {
     // Others than those who speak near the microphone, if these are the bundled ones.
     let mut far = voices(None)?;
     far.rotate_left(4);
-    let echo = echo::measure(&far, &near, clips)?;
-    println!("echo at the microphone      {:>6.1} dBFS", echo.echo_db);
-    println!("taken out (ERLE)            {:>6.1} dB", echo.taken_out_db);
-    println!(
-        "level of speech beside it   {:>+6.1} dB",
-        echo.speech_kept_db
-    );
-    for (name, words) in [("without", echo.without), ("with", echo.with)] {
-        if let Some(Words { words, quality }) = words {
-            println!(
-                "{name:<7} echo, after clean-up {words:>6.2} % words wrong, quality {quality:.2}"
-            );
+    let mut rooms = Vec::new();
+    for loudspeaker in [Loudspeaker::Clean, Loudspeaker::Distorting] {
+        let echo = echo::measure(loudspeaker, &far, &near, clips)?;
+        println!("{loudspeaker:?} loudspeaker");
+        println!("  echo at the microphone     {:>7.1} dBFS", echo.echo_db);
+        println!("  taken out (ERLE)           {:>7.1} dB", echo.taken_out_db);
+        println!(
+            "  level of speech beside it  {:>+7.1} dB",
+            echo.speech_kept_db
+        );
+        for (name, words) in [("without", echo.without), ("with", echo.with)] {
+            if let Some(Words { words, quality }) = words {
+                println!(
+                    "  {name:<7} echo, after clean-up {words:>6.2} % words wrong, quality {quality:.2}"
+                );
+            }
         }
+        rooms.push(echo);
     }
-    write_report(args, &echo)
+    write_report(args, &rooms)
 }
 
 fn write_report(args: &Args, what: &impl serde::Serialize) -> Result<()> {

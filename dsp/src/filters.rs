@@ -1,9 +1,11 @@
 //! Fixed filters: rumble out, 48 kHz to the 16 kHz core and back.
 
-use super::{CORE_HOP, HOP};
+/// Samples of one hop at 48 kHz, and in the core at 16 kHz: 5 ms.
+pub(crate) const HOP: usize = 240;
+pub(crate) const CORE_HOP: usize = 80;
 
 /// Taps of the band-splitting filter: linear phase, 0.99 ms each way.
-pub(super) const TAPS: usize = 96;
+pub(crate) const TAPS: usize = 96;
 const RATIO: usize = 3;
 const PHASE_TAPS: usize = TAPS / RATIO;
 /// Middle of the transition of the band-splitting filter, in cycles a 48 kHz sample.
@@ -11,7 +13,7 @@ const CUTOFF: f64 = 7_600.0 / 48_000.0;
 const KAISER_BETA: f64 = 6.0;
 
 /// Modified Bessel function of the first kind, order 0 (its series).
-pub(super) fn bessel_i0(x: f64) -> f64 {
+pub(crate) fn bessel_i0(x: f64) -> f64 {
     let mut term = 1.0;
     let mut sum = 1.0;
     for k in 1..30 {
@@ -35,20 +37,20 @@ fn low_pass() -> [f32; TAPS] {
 }
 
 /// 48 kHz to 16 kHz, one hop at a time.
-pub(super) struct Decimator {
+pub(crate) struct Decimator {
     taps: [f32; TAPS],
     line: [f32; TAPS - RATIO + HOP],
 }
 
 impl Decimator {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             taps: low_pass(),
             line: [0.0; TAPS - RATIO + HOP],
         }
     }
 
-    pub(super) fn process(&mut self, input: &[f32; HOP], out: &mut [f32; CORE_HOP]) {
+    pub(crate) fn process(&mut self, input: &[f32; HOP], out: &mut [f32; CORE_HOP]) {
         self.line.copy_within(HOP.., 0);
         self.line[TAPS - RATIO..].copy_from_slice(input);
         for (i, sample) in out.iter_mut().enumerate() {
@@ -59,14 +61,14 @@ impl Decimator {
 }
 
 /// 16 kHz to 48 kHz, one hop at a time.
-pub(super) struct Interpolator {
+pub(crate) struct Interpolator {
     /// By phase, latest input last.
     taps: [[f32; PHASE_TAPS]; RATIO],
     line: [f32; PHASE_TAPS - 1 + CORE_HOP],
 }
 
 impl Interpolator {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let prototype = low_pass();
         let taps = std::array::from_fn(|phase| {
             std::array::from_fn(|k| RATIO as f32 * prototype[(PHASE_TAPS - 1 - k) * RATIO + phase])
@@ -77,7 +79,7 @@ impl Interpolator {
         }
     }
 
-    pub(super) fn process(&mut self, input: &[f32; CORE_HOP], out: &mut [f32; HOP]) {
+    pub(crate) fn process(&mut self, input: &[f32; CORE_HOP], out: &mut [f32; HOP]) {
         self.line.copy_within(CORE_HOP.., 0);
         self.line[PHASE_TAPS - 1..].copy_from_slice(input);
         for (i, group) in out.as_chunks_mut::<RATIO>().0.iter_mut().enumerate() {
@@ -91,7 +93,7 @@ impl Interpolator {
 
 /// Second-order section (R. Bristow-Johnson's audio EQ cookbook), transposed direct form II.
 #[derive(Clone)]
-pub(super) struct Biquad {
+pub(crate) struct Biquad {
     b: [f32; 3],
     a: [f32; 2],
     z: [f32; 2],
@@ -99,7 +101,7 @@ pub(super) struct Biquad {
 
 impl Biquad {
     /// High-pass at `hz` for samples at 48 kHz, Butterworth.
-    pub(super) fn high_pass(hz: f32) -> Self {
+    pub(crate) fn high_pass(hz: f32) -> Self {
         let (cos, alpha) = Self::angle(hz, std::f32::consts::FRAC_1_SQRT_2);
         let half = (1.0 + cos) / 2.0;
         Self::normalised(
@@ -109,24 +111,24 @@ impl Biquad {
     }
 
     /// Band-pass about `hz` for samples at 48 kHz, 0 dB at the peak.
-    pub(super) fn band_pass(hz: f32, q: f32) -> Self {
+    pub(crate) fn band_pass(hz: f32, q: f32) -> Self {
         let (cos, alpha) = Self::angle(hz, q);
         Self::normalised([alpha, 0.0, -alpha], [1.0 + alpha, -2.0 * cos, 1.0 - alpha])
     }
 
-    pub(super) fn step(&mut self, x: f32) -> f32 {
+    pub(crate) fn step(&mut self, x: f32) -> f32 {
         let y = self.b[0] * x + self.z[0];
         self.z[0] = self.b[1] * x - self.a[0] * y + self.z[1];
         self.z[1] = self.b[2] * x - self.a[1] * y;
         y
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.z = [0.0; 2];
     }
 
     /// Takes tiny leftovers out of the state, so that silence costs no denormal arithmetic.
-    pub(super) fn flush_denormals(&mut self) {
+    pub(crate) fn flush_denormals(&mut self) {
         for z in &mut self.z {
             if z.abs() < 1e-15 {
                 *z = 0.0;

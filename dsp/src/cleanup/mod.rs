@@ -1,12 +1,15 @@
 //! What comes off a microphone before the morph: the echo of what is played, the room's noise, and too low or too
 //! high a level. An echo of somebody's morphed voice must never be morphed again, and noise would betray the room.
 //!
-//! All three are WebRTC's (AEC3, NS, AGC2), as ported to Rust by the `sonora` crate. It allocates as it goes, so
+//! All three are WebRTC's (AEC3, NS, AGC2), as ported to Rust by the `sonora` crates. They allocate as they go, so
 //! this belongs on a thread of its own pace, never in a device's callback.
 
+mod echo;
+
+use echo::EchoCanceller;
 use sonora::config::{
-    AdaptiveDigital, EchoCanceller, GainController2, HighPassFilter, MaxProcessingRate,
-    NoiseSuppression, NoiseSuppressionLevel, Pipeline,
+    AdaptiveDigital, GainController2, HighPassFilter, MaxProcessingRate, NoiseSuppression,
+    NoiseSuppressionLevel, Pipeline,
 };
 use sonora::{AudioProcessing, Config, StreamConfig};
 
@@ -48,6 +51,7 @@ impl Default for CleanUp {
 
 /// Cleans one microphone.
 pub struct Cleaner {
+    echo: Option<EchoCanceller>,
     processing: AudioProcessing,
     wanted: CleanUp,
     piece: [f32; PIECE],
@@ -58,10 +62,10 @@ impl Cleaner {
     pub fn new(wanted: CleanUp) -> Self {
         let mono = StreamConfig::new(SAMPLE_RATE_HZ, 1);
         Self {
+            echo: wanted.echo.then(EchoCanceller::new),
             processing: AudioProcessing::builder()
                 .config(config(wanted))
                 .capture_config(mono)
-                .render_config(mono)
                 .build(),
             wanted,
             piece: [0.0; PIECE],
@@ -71,6 +75,9 @@ impl Cleaner {
     /// Runs other parts from the next frame on.
     pub fn set(&mut self, wanted: CleanUp) {
         if wanted != self.wanted {
+            if wanted.echo != self.wanted.echo {
+                self.echo = wanted.echo.then(EchoCanceller::new);
+            }
             self.wanted = wanted;
             self.processing.apply_config(config(wanted));
         }
@@ -78,12 +85,8 @@ impl Cleaner {
 
     /// Hears what is about to be played. Its echo may come up to half a second later.
     pub fn hear(&mut self, played: &AudioFrame) {
-        if !self.wanted.echo {
-            return;
-        }
-        for piece in played.0.chunks_exact(PIECE) {
-            // Fails only for other lengths than it was made for.
-            let _ = (self.processing).process_render_f32(&[piece], &mut [&mut self.piece]);
+        if let Some(echo) = &mut self.echo {
+            echo.hear(played);
         }
     }
 
@@ -92,14 +95,20 @@ impl Cleaner {
         if self.wanted == CleanUp::NONE {
             return;
         }
+        for sample in &mut raw.0.0 {
+            *sample = if sample.is_finite() {
+                sample.clamp(-1.0, 1.0)
+            } else {
+                0.0
+            };
+        }
+        if let Some(echo) = &mut self.echo {
+            echo.process(&mut raw.0);
+        }
+        if !self.wanted.noise && !self.wanted.gain {
+            return;
+        }
         for samples in raw.0.0.chunks_exact_mut(PIECE) {
-            for sample in samples.iter_mut() {
-                *sample = if sample.is_finite() {
-                    sample.clamp(-1.0, 1.0)
-                } else {
-                    0.0
-                };
-            }
             let cleaned = (self.processing).process_capture_f32(&[samples], &mut [&mut self.piece]);
             match cleaned {
                 Ok(()) => samples.copy_from_slice(&self.piece),
@@ -113,12 +122,10 @@ fn config(wanted: CleanUp) -> Config {
     Config {
         pipeline: Pipeline {
             maximum_internal_processing_rate: MaxProcessingRate::Rate48kHz,
-            multi_channel_render: false,
             multi_channel_capture: false,
             ..Pipeline::default()
         },
         high_pass_filter: Some(HighPassFilter::default()),
-        echo_canceller: wanted.echo.then(EchoCanceller::default),
         noise_suppression: wanted.noise.then(|| NoiseSuppression {
             level: NoiseSuppressionLevel::Moderate,
             ..NoiseSuppression::default()
@@ -138,7 +145,9 @@ fn config(wanted: CleanUp) -> Config {
 
 #[cfg(test)]
 mod tests {
+    use super::echo::RUMBLE_HZ;
     use super::*;
+    use crate::filters::Biquad;
     use crate::testing::{Noise, speech_like};
 
     const RATE: usize = SAMPLE_RATE_HZ as usize;
@@ -201,6 +210,44 @@ mod tests {
         let late = 6 * RATE..11 * RATE;
         let taken_db = level_db(&echo[late.clone()]) - level_db(&cleaned[late]);
         assert!(taken_db > 25.0, "{taken_db} dB");
+    }
+
+    #[test]
+    fn the_echo_is_gone_again_soon_after_the_room_changed() {
+        let played = speech_like(20.0, 130.0);
+        let mut echo = echo_of(&played);
+        // The microphone is turned to the other side: the same echo, softer, later, upside down.
+        for i in (8 * RATE..echo.len()).rev() {
+            echo[i] = -0.6 * echo[i - 480];
+        }
+        let cleaned = clean(ECHO_ONLY, &played, &echo);
+        let late = 14 * RATE..19 * RATE;
+        let taken_db = level_db(&echo[late.clone()]) - level_db(&cleaned[late]);
+        assert!(taken_db > 25.0, "{taken_db} dB");
+    }
+
+    #[test]
+    fn without_an_echo_the_microphone_comes_out_as_it_is() {
+        // Rumble aside, which is taken out of both.
+        let mut high_pass = Biquad::high_pass(RUMBLE_HZ);
+        let said = speech_like(8.0, 170.0);
+        let cleaned = clean(ECHO_ONLY, &vec![0.0; said.len()], &said);
+        let said: Vec<f32> = said.iter().map(|s| high_pass.step(*s)).collect();
+        let late = 2 * RATE..7 * RATE;
+        let off = |delay: usize| {
+            let pairs = cleaned[late.clone()]
+                .iter()
+                .zip(&said[late.start - delay..]);
+            let left: f32 = pairs.map(|(a, b)| (a - b) * (a - b)).sum();
+            let whole: f32 = said[late.clone()].iter().map(|s| s * s).sum();
+            10.0 * (left / whole).log10()
+        };
+        let (delay, off_db) = (0..600)
+            .map(|delay| (delay, off(delay)))
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .unwrap();
+        assert!(off_db < -20.0, "{off_db} dB at {delay} samples");
+        assert!(delay < 6 * RATE / 1_000, "{delay} samples");
     }
 
     #[test]
