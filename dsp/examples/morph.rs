@@ -3,6 +3,7 @@
 //! ```text
 //! morph --in A.wav --out B.wav --seed N [--character NAME]
 //! morph --list FILE        # lines of IN, OUT and SEED, separated by tabs
+//! morph --without PART …   # with the feature `ablation`: one part left out
 //! ```
 //!
 //! Input and output are mono 16-bit WAV at 48 kHz. The output is as long as the input and late by
@@ -11,6 +12,8 @@
 use std::error::Error;
 use std::path::Path;
 
+#[cfg(feature = "ablation")]
+use undertone_dsp::morph::Part;
 use undertone_dsp::{
     AudioFrame, Character, FRAME_SAMPLES, MorphSeed, Morpher, RawPcm, SAMPLE_RATE_HZ,
 };
@@ -30,28 +33,37 @@ fn main() -> Result<(), Box<dyn Error>> {
             .find(|c| c.name() == name)
             .ok_or_else(|| format!("unknown character {name}"))?,
     };
+    #[cfg(feature = "ablation")]
+    let part = match value("--without") {
+        None => None,
+        Some(name) => Some(
+            Part::ALL
+                .into_iter()
+                .find_map(|(n, part)| (n == name).then_some(part))
+                .ok_or_else(|| format!("unknown part {name}"))?,
+        ),
+    };
+    let morpher = |seed: &MorphSeed| {
+        #[cfg(feature = "ablation")]
+        if let Some(part) = part {
+            return Morpher::without(part, seed, character);
+        }
+        Morpher::new(seed, character)
+    };
     if let Some(list) = value("--list") {
         for line in std::fs::read_to_string(list)?.lines() {
             let fields: Vec<&str> = line.split('\t').collect();
             let [input, output, seed] = fields[..] else {
                 return Err(format!("not IN, OUT and SEED: {line}").into());
             };
-            morph_file(
-                Path::new(input),
-                Path::new(output),
-                seed.parse()?,
-                character,
-            )?;
+            morph_file(Path::new(input), Path::new(output), seed.parse()?, &morpher)?;
         }
         return Ok(());
     }
     match (value("--in"), value("--out"), value("--seed")) {
-        (Some(input), Some(output), Some(seed)) => morph_file(
-            Path::new(input),
-            Path::new(output),
-            seed.parse()?,
-            character,
-        ),
+        (Some(input), Some(output), Some(seed)) => {
+            morph_file(Path::new(input), Path::new(output), seed.parse()?, &morpher)
+        }
         _ => Err("usage: morph --in A.wav --out B.wav --seed N | --list FILE".into()),
     }
 }
@@ -60,7 +72,7 @@ fn morph_file(
     input: &Path,
     output: &Path,
     seed: u64,
-    character: Character,
+    new_morpher: &impl Fn(&MorphSeed) -> Morpher,
 ) -> Result<(), Box<dyn Error>> {
     let mut reader = hound::WavReader::open(input)?;
     let spec = reader.spec();
@@ -75,7 +87,7 @@ fn morph_file(
     // A number stands for a session here; the product draws all 32 bytes from the system.
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let mut morpher = Morpher::new(&MorphSeed::from_bytes(bytes), character);
+    let mut morpher = new_morpher(&MorphSeed::from_bytes(bytes));
 
     let mut writer = hound::WavWriter::create(output, spec)?;
     let mut raw = RawPcm(AudioFrame::SILENCE);

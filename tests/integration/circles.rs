@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use undertone_dsp::{Character, CleanUp};
 use undertone_node::api::{Command, Connection, Consent, Event, LogAct, Member, Place};
 use undertone_node::net::udp_sockets;
 use undertone_protocol::texts;
@@ -101,6 +102,33 @@ fn a_newcomer_learns_the_controls_in_the_practice_circle() {
         me.node.snapshot().place == Place::Lobby
     })
     .unwrap();
+}
+
+#[test]
+fn what_was_chosen_for_the_voice_survives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let data = Some(folder.path().to_owned());
+        Person::start("", Vec::new(), Instant::now(), udp_sockets(), data).unwrap()
+    };
+    let mut me = start();
+    let before = me.node.snapshot().sound.clean_up;
+    assert_eq!(before, CleanUp::default());
+    let chosen = CleanUp {
+        noise: false,
+        ..before
+    };
+    me.node.send(Command::SetCleanUp(chosen));
+    me.node.send(Command::SetCharacter(Character::Warm));
+    let is_chosen = |me: &mut Person| {
+        let sound = &me.node.snapshot().sound;
+        (sound.clean_up, sound.character) == (chosen, Character::Warm)
+    };
+    me.wait(PATIENCE, "for the choice", is_chosen).unwrap();
+    me.node.stop();
+    drop(me);
+    let mut again = start();
+    again.wait(PATIENCE, "for it again", is_chosen).unwrap();
 }
 
 #[test]

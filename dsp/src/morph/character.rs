@@ -114,20 +114,26 @@ impl Character {
     }
 }
 
-pub(super) const SINUSOIDS: usize = 3;
 pub(super) const COSINES: usize = 6;
+/// Coefficients of the spectrum over mel, from the slowest on, that are mixed into each other.
+pub(super) const MIXED: usize = 4;
 
-const TRACT: f32 = 0.22;
-const PIVOT: f32 = 0.27;
-const SINUSOID: f32 = 0.11;
-const COSINE_DB: f32 = 4.5;
-const CONTRAST: (f32, f32) = (0.95, 1.35);
-/// A draw with less than this much warp (1 is the edge of the range) is too near "unchanged".
-const LEAST_WARP: f32 = 0.3;
+const MEAN_SHARE: f32 = 0.9;
+const TRACT: f32 = 0.05;
+const PIVOT: f32 = 0.4;
+/// With less pivot than this, resonances would stay where they were.
+const LEAST_PIVOT: f32 = 0.08;
+const COSINE_DB: f32 = 5.5;
+const CONTRAST: (f32, f32) = (0.85, 1.15);
+const MIX: f32 = 0.38;
 
 /// Everything a session's voice is made of. Ranges after the study that this morph follows: wide enough that
 /// a trained attacker gains little, narrow enough that words survive.
 pub(super) struct PseudoVoice {
+    /// Share of the speaker's mean spectrum that is taken away.
+    pub(super) mean_share: f32,
+    /// Whether the pitch moves to the target.
+    pub(super) moves_pitch: bool,
     /// Range of the target mean pitch, hertz, and where in it this voice lies (0–1).
     pub(super) pitch_range_hz: (f32, f32),
     pub(super) pitch_place: f32,
@@ -138,10 +144,10 @@ pub(super) struct PseudoVoice {
     /// Exponent and pivot of the power warp of the frequency axis.
     pub(super) pivot: f32,
     pub(super) pivot_hz: f32,
-    /// Smooth random part of the warp: amplitude and phase over the mel axis.
-    pub(super) sinusoids: [(f32, f32); SINUSOIDS],
     /// Contrast of what is the sound's own in the spectrum.
     pub(super) contrast: f32,
+    /// What each of its slow coefficients over mel gets of each.
+    pub(super) mix: [[f32; MIXED]; MIXED],
     pub(super) tilt_db: f32,
     /// Target spectrum: cosines over the mel axis, dB.
     pub(super) cosines_db: [f32; COSINES],
@@ -157,23 +163,19 @@ impl PseudoVoice {
     pub(super) fn draw(seed: &MorphSeed, character: Character) -> Self {
         let mut rng = Draw(ChaCha20Rng::from_seed(seed.0));
         // The order of the draws is part of what a seed means.
-        let (tract, pivot) = rng.warp();
         let (tilt, contrast) = (character.tilt_range_db(), character.contrast_range());
         let air = character.air_range_db();
         Self {
+            mean_share: MEAN_SHARE,
+            moves_pitch: true,
             pitch_range_hz: character.pitch_range_hz(),
             pitch_place: rng.between(0.0, 1.0),
             pitch_swing: rng.between(0.85, 1.2),
-            tract,
-            pivot,
+            tract: rng.between(-TRACT, TRACT),
+            pivot: rng.pivot(),
             pivot_hz: rng.between(1500.0_f32.ln(), 3000.0_f32.ln()).exp(),
-            sinusoids: std::array::from_fn(|_| {
-                (
-                    rng.between(-SINUSOID, SINUSOID),
-                    rng.between(0.0, std::f32::consts::TAU),
-                )
-            }),
             contrast: rng.between(contrast.0, contrast.1),
+            mix: rng.mix(),
             tilt_db: rng.between(tilt.0, tilt.1),
             cosines_db: std::array::from_fn(|_| rng.between(-COSINE_DB, COSINE_DB)),
             drift: (
@@ -186,6 +188,53 @@ impl PseudoVoice {
     }
 }
 
+/// One part of the morph.
+#[cfg(feature = "ablation")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Taking the speaker's mean spectrum away.
+    Normalising,
+    /// Moving the mean pitch.
+    Pitch,
+    /// The power warp of the frequency axis.
+    Pivot,
+    /// Mixing slow coefficients of the spectrum.
+    Mix,
+    /// The target spectrum: tilt and cosines.
+    Colour,
+    /// The contrast of the spectrum.
+    Contrast,
+}
+
+#[cfg(feature = "ablation")]
+impl Part {
+    /// All parts, with the names that commands take.
+    pub const ALL: [(&str, Self); 6] = [
+        ("normalising", Self::Normalising),
+        ("pitch", Self::Pitch),
+        ("pivot", Self::Pivot),
+        ("mix", Self::Mix),
+        ("colour", Self::Colour),
+        ("contrast", Self::Contrast),
+    ];
+}
+
+#[cfg(feature = "ablation")]
+impl PseudoVoice {
+    /// The same voice with one part left out.
+    pub(super) fn without(mut self, part: Part) -> Self {
+        match part {
+            Part::Normalising => self.mean_share = 0.0,
+            Part::Pitch => self.moves_pitch = false,
+            Part::Pivot => self.pivot = 0.0,
+            Part::Mix => self.mix = Default::default(),
+            Part::Colour => (self.tilt_db, self.cosines_db) = Default::default(),
+            Part::Contrast => self.contrast = 1.0,
+        }
+        self
+    }
+}
+
 struct Draw(ChaCha20Rng);
 
 impl Draw {
@@ -194,14 +243,24 @@ impl Draw {
         low + unit * (high - low)
     }
 
-    /// Tract and pivot, drawn again until they are far enough from no warp at all.
-    fn warp(&mut self) -> (f32, f32) {
+    /// A pivot far enough from none.
+    fn pivot(&mut self) -> f32 {
         loop {
-            let (tract, pivot) = (self.between(-TRACT, TRACT), self.between(-PIVOT, PIVOT));
-            if (tract / TRACT).hypot(pivot / PIVOT) >= LEAST_WARP {
-                return (tract, pivot);
+            let pivot = self.between(-PIVOT, PIVOT);
+            if pivot.abs() >= LEAST_PIVOT {
+                return pivot;
             }
         }
+    }
+
+    /// Any matrix; half as much on its diagonal, where the contrast already is.
+    fn mix(&mut self) -> [[f32; MIXED]; MIXED] {
+        std::array::from_fn(|to| {
+            std::array::from_fn(|from| {
+                let most = if to == from { MIX / 2.0 } else { MIX };
+                self.between(-most, most)
+            })
+        })
     }
 }
 
@@ -232,8 +291,9 @@ mod tests {
     fn no_draw_is_near_unchanged_and_all_are_in_range() {
         for n in 0..=255 {
             let v = draw(n, Character::ALL[n as usize % 8]);
-            assert!((v.tract / TRACT).hypot(v.pivot / PIVOT) >= LEAST_WARP);
-            assert!(v.tract.abs() <= TRACT && v.pivot.abs() <= PIVOT);
+            assert!(v.tract.abs() <= TRACT);
+            assert!((LEAST_PIVOT..=PIVOT).contains(&v.pivot.abs()));
+            assert!(v.mix.iter().flatten().all(|m| m.abs() <= MIX));
             assert!((0.85..=1.2).contains(&v.pitch_swing));
             assert!((1500.0..3000.1).contains(&v.pivot_hz));
         }

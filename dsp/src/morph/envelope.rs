@@ -4,14 +4,16 @@
 //! speaker's own running mean, is read along a warped frequency axis, and the session's target spectrum is
 //! added; the result is made into an all-pole filter again. Subtracting a running mean takes away what is
 //! constant about a speaker, many to one, so that it cannot be put back (as cepstral mean
-//! normalisation does for recognisers: B. Atal, JASA 55, 1974).
+//! normalisation does for recognisers: B. Atal, JASA 55, 1974). What is left, the sounds of speech against the
+//! speaker's average, still tells speakers apart; its slowest coefficients over mel are mixed into each other, which
+//! moves all sounds of a voice one way and costs a listener fewer words than moving resonances further.
 
 use std::sync::Arc;
 
 use realfft::num_complex::Complex;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 
-use super::character::PseudoVoice;
+use super::character::{MIXED, PseudoVoice};
 use super::{CORE_HOP, CORE_RATE_HZ};
 
 pub(super) const ANALYSIS_ORDER: usize = 18;
@@ -28,8 +30,6 @@ const LAG_WINDOW_HZ: f64 = 150.0;
 const WHITE_NOISE: f64 = 1e-4;
 const SILENCE_ENERGY: f64 = 1e-7;
 const MAX_REFLECTION: f64 = 0.995;
-/// Share of the running mean that is taken away.
-const MEAN_SHARE: f32 = 0.9;
 /// The prior counts as one second of speech; the mean remembers thirty.
 const PRIOR_HOPS: f32 = 200.0;
 const MEMORY_HOPS: f32 = 6_000.0;
@@ -88,7 +88,12 @@ pub(super) struct EnvelopeMorph {
     target_db: [f32; BINS],
     /// Bin to read for each bin to make.
     source_bin: [f32; BINS],
+    mean_share: f32,
     contrast: f32,
+    mix: [[f32; MIXED]; MIXED],
+    /// The first cosines over mel, and each bin's part of that axis.
+    cosines: Box<[[f32; BINS]; MIXED]>,
+    mel_width: [f32; BINS],
     warp: Warp,
     hops: u32,
 }
@@ -104,8 +109,6 @@ struct Warp {
     tract: f32,
     pivot: f32,
     pivot_hz: f32,
-    /// Smooth random factor for each bin.
-    bend: [f32; BINS],
     drift: (f32, f32),
 }
 
@@ -115,27 +118,17 @@ impl EnvelopeMorph {
         let (forward, inverse) = (planner.plan_fft_forward(FFT), planner.plan_fft_inverse(FFT));
         let prior = prior_db();
         let mut target_db = prior;
-        let mut bend = [1.0; BINS];
         for bin in 0..BINS {
             let hz = hz_of(bin);
-            let mel = mel_share(hz);
             let colour: f32 = voice
                 .cosines_db
                 .iter()
                 .enumerate()
-                .map(|(j, db)| db * (std::f32::consts::PI * (j + 1) as f32 * mel).cos())
+                .map(|(j, db)| db * mel_cosine(j + 1, hz))
                 .sum();
-            target_db[bin] = MEAN_SHARE * prior[bin]
+            target_db[bin] = voice.mean_share * prior[bin]
                 + voice.tilt_db * (hz.max(TILT_FROM_HZ) / 1_000.0).log2()
                 + colour;
-            bend[bin] += voice
-                .sinusoids
-                .iter()
-                .enumerate()
-                .map(|(k, (amount, phase))| {
-                    amount * (std::f32::consts::PI * (k + 1) as f32 * mel + phase).sin()
-                })
-                .sum::<f32>();
         }
         Self {
             history: [0.0; WINDOW],
@@ -156,12 +149,20 @@ impl EnvelopeMorph {
             own_db: [0.0; BINS],
             target_db,
             source_bin: [0.0; BINS],
+            mean_share: voice.mean_share,
             contrast: voice.contrast,
+            mix: voice.mix,
+            cosines: Box::new(std::array::from_fn(|k| {
+                std::array::from_fn(|bin| mel_cosine(k + 1, hz_of(bin)))
+            })),
+            mel_width: std::array::from_fn(|bin| {
+                let half = hz_of(1) / 2.0;
+                mel_share(hz_of(bin) + half) - mel_share((hz_of(bin) - half).max(0.0))
+            }),
             warp: Warp {
                 tract: voice.tract,
                 pivot: voice.pivot,
                 pivot_hz: voice.pivot_hz,
-                bend,
                 drift: voice.drift,
             },
             hops: 0,
@@ -227,7 +228,7 @@ impl EnvelopeMorph {
     pub(super) fn colour_db(&self) -> f32 {
         let (mut squares, mut weights) = (0.0, 0.0);
         for bin in 1..BINS {
-            let difference = self.target_db[bin] - MEAN_SHARE * self.mean_db[bin];
+            let difference = self.target_db[bin] - self.mean_share * self.mean_db[bin];
             let weight = mel_share(hz_of(bin)) - mel_share(hz_of(bin - 1));
             squares += weight * difference * difference;
             weights += weight;
@@ -243,7 +244,7 @@ impl EnvelopeMorph {
         let tract = (target + self.warp.tract) / own * drift;
         let exponent = 1.0 / (1.0 + self.warp.pivot);
         for (bin, source) in self.source_bin.iter_mut().enumerate() {
-            let straight = hz_of(bin) / (tract * self.warp.bend[bin]);
+            let straight = hz_of(bin) / tract;
             let hz = self.warp.pivot_hz * (straight.max(1.0) / self.warp.pivot_hz).powf(exponent);
             *source =
                 (hz / (CORE_RATE_HZ / 2.0) * (BINS - 1) as f32).clamp(0.0, BINS as f32 - 1.001);
@@ -295,14 +296,34 @@ impl EnvelopeMorph {
         }
     }
 
+    /// What each slow coefficient of the sound over mel, against the speaker's average, gets of the others, dB.
+    fn mixed(&self) -> [f32; MIXED] {
+        let slow: [f32; MIXED] = std::array::from_fn(|k| {
+            let bins = self.own_db.iter().zip(&self.mean_db);
+            bins.zip(&self.cosines[k])
+                .zip(&self.mel_width)
+                .map(|(((own, mean), cosine), width)| {
+                    2.0 * width * cosine * (own - self.mean_share * mean)
+                })
+                .sum()
+        });
+        self.mix
+            .map(|row| row.iter().zip(&slow).map(|(m, c)| m * c).sum())
+    }
+
     /// Reflection coefficients of the envelope to make.
     fn target_filter(&mut self) -> [f64; SYNTHESIS_ORDER] {
+        let mixed = self.mixed();
         for bin in 0..BINS {
             let at = self.source_bin[bin];
             let (low, share) = (at as usize, at.fract());
-            let own = |i: usize| self.own_db[i] - MEAN_SHARE * self.mean_db[i];
+            let own = |i: usize| self.own_db[i] - self.mean_share * self.mean_db[i];
             let difference = own(low) * (1.0 - share) + own(low + 1) * share;
-            let db = (self.contrast * difference + self.target_db[bin]).clamp(-60.0, 60.0);
+            let of_others: f32 = (mixed.iter().zip(self.cosines.iter()))
+                .map(|(c, cosine)| c * cosine[bin])
+                .sum();
+            let db = self.contrast * difference + of_others + self.target_db[bin];
+            let db = db.clamp(-60.0, 60.0);
             self.spectrum[bin] = Complex::new((db * (std::f32::consts::LN_10 / 10.0)).exp(), 0.0);
         }
         let transformed = self.inverse.process_with_scratch(
@@ -364,6 +385,11 @@ fn hz_of(bin: usize) -> f32 {
 /// Place on the mel scale, 0 at 0 Hz and 1 at 8 kHz.
 fn mel_share(hz: f32) -> f32 {
     (1.0 + hz / 700.0).ln() / (1.0 + CORE_RATE_HZ / 2.0 / 700.0).ln()
+}
+
+/// Cosine number `k` over the mel axis: `k` half turns from 0 Hz to 8 kHz.
+fn mel_cosine(k: usize, hz: f32) -> f32 {
+    (std::f32::consts::PI * k as f32 * mel_share(hz)).cos()
 }
 
 fn prior_db() -> [f32; BINS] {

@@ -4,7 +4,7 @@ use super::character::PseudoVoice;
 
 /// The target keeps at least this far from the speaker's mean, and at most the other, in octaves.
 const LEAST_SHIFT: f32 = 2.0 / 12.0;
-const MOST_SHIFT: f32 = 9.0 / 12.0;
+const MOST_SHIFT: f32 = 6.0 / 12.0;
 /// Voiced hops after which the mean is trusted, and those it remembers at most (30 s).
 const SETTLING_HOPS: f32 = 40.0;
 const MEMORY_HOPS: f32 = 6_000.0;
@@ -16,6 +16,7 @@ const LOWEST_HZ: f32 = 60.0;
 const HIGHEST_HZ: f32 = 600.0;
 
 pub(super) struct Melody {
+    moves: bool,
     range_log2: (f32, f32),
     place: f32,
     swing: f32,
@@ -31,6 +32,7 @@ pub(super) struct Melody {
 impl Melody {
     pub(super) fn new(voice: &PseudoVoice) -> Self {
         Self {
+            moves: voice.moves_pitch,
             range_log2: (voice.pitch_range_hz.0.log2(), voice.pitch_range_hz.1.log2()),
             place: voice.pitch_place,
             swing: voice.pitch_swing,
@@ -60,6 +62,9 @@ impl Melody {
         let wanted = self.wanted_target();
         let target = follow(self.target_log2.unwrap_or(wanted), wanted);
         self.target_log2 = Some(target);
+        if !self.moves {
+            return hz;
+        }
         let out = target + self.swing * (log2 - self.mean_log2);
         out.exp2().clamp(LOWEST_HZ, HIGHEST_HZ)
     }
@@ -81,37 +86,33 @@ impl Melody {
         (typical(target), typical(self.mean_log2))
     }
 
-    /// The target for the mean as it is known: the session's place among all that are far enough away.
+    /// The target for the mean as it is known: the session's place among all that are far enough away and can be
+    /// reached. From a range out of reach, its nearer end is gone towards.
     fn wanted_target(&mut self) -> f32 {
         let mean = self.mean_log2;
-        let low = self.range_log2.0.max(mean - MOST_SHIFT);
-        let high = self.range_log2.1.min(mean + MOST_SHIFT);
-        let below = (mean - LEAST_SHIFT - low).max(0.0);
-        let above = (high - mean - LEAST_SHIFT).max(0.0);
-        if below + above <= 0.0 {
-            // The range lies within the forbidden zone: leave it on the nearer side.
-            let is_above = *self.is_above.get_or_insert((low + high) / 2.0 >= mean);
-            return if is_above {
-                mean + LEAST_SHIFT
-            } else {
-                mean - LEAST_SHIFT
-            };
-        }
-        let at = self.place * (below + above);
-        let is_above = match self.is_above {
-            // Keep the side while it has room; the mean moves as it settles.
-            Some(side)
-                if self.heard_hops > SETTLING_HOPS && (if side { above } else { below }) > 0.0 =>
-            {
-                side
-            }
-            _ => at >= below,
+        let reach = |log2: f32| log2.clamp(mean - MOST_SHIFT, mean + MOST_SHIFT);
+        let (low, high) = (reach(self.range_log2.0), reach(self.range_log2.1));
+        let below = (low, high.min(mean - LEAST_SHIFT));
+        let above = (low.max(mean + LEAST_SHIFT), high);
+        // A side with less than no room is closed.
+        let (room_below, room_above) = (below.1 - below.0, above.1 - above.0);
+        let at = self.place * (room_below.max(0.0) + room_above.max(0.0));
+        let is_above = match (room_below >= 0.0, room_above >= 0.0) {
+            (true, false) => false,
+            (false, true) => true,
+            (false, false) => (low + high) / 2.0 >= mean,
+            // Keep the side once chosen; the mean moves as it settles.
+            (true, true) => self
+                .is_above
+                .filter(|_| self.heard_hops > SETTLING_HOPS)
+                .unwrap_or(at >= room_below),
         };
         self.is_above = Some(is_above);
         if is_above {
-            (mean + LEAST_SHIFT + (at - below).max(0.0)).min(high.max(mean + LEAST_SHIFT))
+            let into = (at - room_below.max(0.0)).max(0.0);
+            (above.0 + into).min(above.1.max(above.0))
         } else {
-            (low + at).min(mean - LEAST_SHIFT)
+            (below.0 + at).min(below.1)
         }
     }
 }
@@ -138,7 +139,7 @@ mod tests {
                 let mean = out[1_000..].iter().sum::<f32>() / 3_000.0;
                 let shift = 12.0 * (mean - speaker.log2());
                 assert!(
-                    shift.abs() > 1.8 && shift.abs() < 13.0,
+                    shift.abs() > 1.8 && shift.abs() < 7.0,
                     "seed {n}, {speaker} Hz: {shift} semitones"
                 );
                 let swing = |x: &[f32]| {
@@ -159,6 +160,16 @@ mod tests {
                 (12.0 * (first / 110.0).log2()).abs() > 1.9,
                 "seed {n}: {first} Hz"
             );
+        }
+    }
+
+    #[test]
+    fn a_range_out_of_reach_is_gone_towards_as_far_as_may_be() {
+        for n in 0..20 {
+            let mut low = melody(n, Character::Low);
+            let out = (0..2_000).map(|_| low.process(260.0)).last().unwrap();
+            let shift = 12.0 * (out / 260.0_f32).log2();
+            assert!((-6.1..-5.9).contains(&shift), "seed {n}: {shift} semitones");
         }
     }
 

@@ -25,6 +25,8 @@ mod resynthesis;
 
 use std::time::Duration;
 
+#[cfg(feature = "ablation")]
+pub use character::Part;
 pub use character::{Character, MorphSeed};
 pub use difference::Difference;
 
@@ -75,15 +77,24 @@ impl Morpher {
 
     /// A morpher for one circle. Everything it needs is allocated here.
     pub fn new(seed: &MorphSeed, character: Character) -> Self {
-        let voice = PseudoVoice::draw(seed, character);
+        Self::of(&PseudoVoice::draw(seed, character))
+    }
+
+    /// The same with one part left out, to measure what it is for.
+    #[cfg(feature = "ablation")]
+    pub fn without(part: Part, seed: &MorphSeed, character: Character) -> Self {
+        Self::of(&PseudoVoice::draw(seed, character).without(part))
+    }
+
+    fn of(voice: &PseudoVoice) -> Self {
         Self {
             high_pass: Biquad::high_pass(70.0),
             decimator: Decimator::new(),
             interpolator: Interpolator::new(),
             activity: Activity::new(),
             pitch: PitchTracker::new(),
-            melody: Melody::new(&voice),
-            envelope: EnvelopeMorph::new(&voice),
+            melody: Melody::new(voice),
+            envelope: EnvelopeMorph::new(voice),
             envelopes: [Envelopes::FLAT; ENVELOPE_WAIT + 1],
             waiting: [0.0; CORE_HOP],
             resynthesis: Resynthesis::new(),

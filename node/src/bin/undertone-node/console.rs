@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Result;
+use undertone_dsp::{Character, CleanUp};
 use undertone_node::NodeHandle;
 use undertone_node::api::{
     Circle, Command, Consent, Door, Farewell, FloorMode, Gratitude, Heard, LogAct, Notice, Place,
@@ -21,6 +22,8 @@ const HELP: &str = "\
   thank NAME      thank somebody          ceased          say that you heard a request to stop
   tell NAME WORDS   to one person alone   contact NAME WORDS   ask, or answer, to stay in touch
   log             what those who lead did
+  character NAME  sound like another one: free, low, middle, high, warm, bright, soft, clear
+  cleanup PART on|off   of what the microphone hears: echo, noise, gain
   leave           leave for good          erase           leave, and ask all to delete what they hold of you
   quit            stop the program, keep your seat
 leaders also:
@@ -226,7 +229,7 @@ impl Screen {
         node.send(Command::DismissNotice);
         match &snapshot.place {
             Place::Door(door) => self.answer(node, door, line),
-            Place::Circle(circle) => obey_in_circle(node, circle, line),
+            Place::Circle(circle) => obey_in_circle(node, circle, snapshot.sound.clean_up, line),
             _ if line == "leave" => node.send(Command::Leave),
             _ => println!("One moment …"),
         }
@@ -251,7 +254,7 @@ impl Screen {
     }
 }
 
-fn obey_in_circle(node: &NodeHandle, circle: &Circle, line: &str) {
+fn obey_in_circle(node: &NodeHandle, circle: &Circle, parts: CleanUp, line: &str) {
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
     let command = match (verb, rest.trim()) {
         ("", _) => return,
@@ -262,6 +265,11 @@ fn obey_in_circle(node: &NodeHandle, circle: &Circle, line: &str) {
         ("pass", _) => Some(Command::Pass),
         ("mute", _) => Some(Command::SetMuted(true)),
         ("unmute", _) => Some(Command::SetMuted(false)),
+        ("character", name) => Character::ALL
+            .into_iter()
+            .find(|c| c.name() == name)
+            .map(Command::SetCharacter),
+        ("cleanup", rest) => clean_up(parts, rest).map(Command::SetCleanUp),
         ("leave", _) => Some(Command::Leave),
         ("end", _) => Some(Command::EndTurn),
         ("pledge", path) if !path.is_empty() => Some(Command::ExportPledge(path.into())),
@@ -305,6 +313,22 @@ fn obey_in_circle(node: &NodeHandle, circle: &Circle, line: &str) {
         Some(command) => node.send(command),
         None => println!("{HELP}"),
     }
+}
+
+/// PART on, or PART off.
+fn clean_up(mut parts: CleanUp, text: &str) -> Option<CleanUp> {
+    let (part, is_on) = match last_word(text)? {
+        (part, "on") => (part, true),
+        (part, "off") => (part, false),
+        _ => return None,
+    };
+    match part {
+        "echo" => parts.echo = is_on,
+        "noise" => parts.noise = is_on,
+        "gain" => parts.gain = is_on,
+        _ => return None,
+    }
+    Some(parts)
 }
 
 fn last_word(text: &str) -> Option<(&str, &str)> {
