@@ -15,8 +15,7 @@ use undertone_node::api::{
 use undertone_protocol::texts;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-const HELP: &str = "\
-  who             everybody here          hand            I'd like to share
+const HELP: &str = "  who             everybody here          hand            I'd like to share
   mute / unmute   your microphone         pass            not now, or: I am done
   invite          the link to this circle pledge FILE     take your signed pledge along
   thank NAME      thank somebody          ceased          say that you heard a request to stop
