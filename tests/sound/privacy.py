@@ -55,16 +55,14 @@ def row(name, d, full=True):
     eer = lambda key: d["privacy_eer"].get(key, {}).get("eer")
     words = d["asr"]
     mos, expression = d["mos"], d["expression"]
-    cells = [eer("ignorant"), eer("ignorant_unwarp"), eer("lazy_informed"), eer("lazy_informed_pooled4")]
-    if full:
-        cells += [eer("semi_informed"), eer("semi_informed_pooled4"), eer("same_seed_distinctiveness")]
-    cells += [words["native"]["wer"], words["accented"]["wer"]]
-    cells += [mos["ovr"]["morphed"], mos["distill"]["morphed"], expression["f0_corr"], expression["f0_corr_p10"]]
-    cells += [expression["vuv_err"], expression["energy_corr"], expression["onset_corr"]]
-    if full:
-        cells.append(d.get("emotion", {}).get("speaker_normalised", {}).get("uar"))
-    shown = ("–" if c is None else f"{c:.1f}" if abs(c) >= 5 or i < 9 else f"{c:.2f}" for i, c in enumerate(cells))
-    print(f"| {name} | " + " | ".join(shown) + " |", flush=True)
+    attackers = ["ignorant", "ignorant_unwarp", "lazy_informed", "lazy_informed_pooled4"]
+    attackers += ["semi_informed", "semi_informed_pooled4", "same_seed_distinctiveness"] if full else []
+    percents = [eer(attacker) for attacker in attackers] + [words["native"]["wer"], words["accented"]["wer"]]
+    shares = [mos["ovr"]["morphed"], mos["distill"]["morphed"]]
+    shares += [expression[key] for key in ("f0_corr", "f0_corr_p10", "vuv_err", "energy_corr", "onset_corr")]
+    feeling = [d["emotion"]["speaker_normalised"]["uar"]] if full else []
+    cells = [f"{c:.1f}" for c in percents] + [f"{c:.2f}" for c in shares] + [f"{c:.1f}" for c in feeling]
+    print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 def head(full=True):
