@@ -86,7 +86,9 @@ impl Cleaner {
     /// Hears what is about to be played. Its echo may come up to half a second later.
     pub fn hear(&mut self, played: &AudioFrame) {
         if let Some(echo) = &mut self.echo {
-            echo.hear(played);
+            let mut played = played.clone();
+            make_numbers(&mut played);
+            echo.hear(&played);
         }
     }
 
@@ -95,13 +97,7 @@ impl Cleaner {
         if self.wanted == CleanUp::NONE {
             return;
         }
-        for sample in &mut raw.0.0 {
-            *sample = if sample.is_finite() {
-                sample.clamp(-1.0, 1.0)
-            } else {
-                0.0
-            };
-        }
+        make_numbers(&mut raw.0);
         if let Some(echo) = &mut self.echo {
             echo.process(&mut raw.0);
         }
@@ -115,6 +111,17 @@ impl Cleaner {
                 Err(_) => samples.fill(0.0),
             }
         }
+    }
+}
+
+/// What is no number would stay in the canceller for good.
+fn make_numbers(frame: &mut AudioFrame) {
+    for sample in &mut frame.0 {
+        *sample = if sample.is_finite() {
+            sample.clamp(-1.0, 1.0)
+        } else {
+            0.0
+        };
     }
 }
 
@@ -301,17 +308,19 @@ mod tests {
 
     #[test]
     fn what_is_no_number_does_no_harm() {
-        let mut cleaner = Cleaner::new(CleanUp::default());
-        for value in [f32::NAN, f32::INFINITY, -4.0e30] {
-            cleaner.hear(&AudioFrame([value; FRAME_SAMPLES]));
-            let mut raw = RawPcm(AudioFrame([value; FRAME_SAMPLES]));
-            cleaner.process(&mut raw);
-        }
-        for _ in 0..100 {
-            let mut raw = RawPcm::default();
-            cleaner.hear(&AudioFrame::SILENCE);
-            cleaner.process(&mut raw);
-            assert!(raw.0.is_finite());
+        for wanted in [CleanUp::default(), ECHO_ONLY] {
+            let mut cleaner = Cleaner::new(wanted);
+            for value in [f32::NAN, f32::INFINITY, -4.0e30] {
+                cleaner.hear(&AudioFrame([value; FRAME_SAMPLES]));
+                let mut raw = RawPcm(AudioFrame([value; FRAME_SAMPLES]));
+                cleaner.process(&mut raw);
+            }
+            for _ in 0..100 {
+                let mut raw = RawPcm::default();
+                cleaner.hear(&AudioFrame::SILENCE);
+                cleaner.process(&mut raw);
+                assert!(raw.0.is_finite());
+            }
         }
     }
 }
