@@ -124,9 +124,11 @@ fn print_budget(
     let conceal = fastest(|| {
         let _ = black_box(decoder.conceal(&mut out));
     });
-    let mut cleaner = Cleaner::new(CleanUp::default());
+    let mut cleaner = Cleaner::new(CleanUp::default())?;
+    let mut at = Duration::ZERO;
     let clean = fastest(|| {
-        cleaner.hear(&raw[next() % raw.len()].0);
+        at += FRAME_DURATION;
+        cleaner.hear(&raw[next() % raw.len()].0, at);
         let mut frame = raw[next() % raw.len()].clone();
         cleaner.process(&mut frame);
         black_box(&frame);
@@ -137,7 +139,8 @@ fn print_budget(
     });
     let mut chain = SendChain::new(&seed(), Character::Free)?;
     let send = fastest(|| {
-        cleaner.hear(&raw[next() % raw.len()].0);
+        at += FRAME_DURATION;
+        cleaner.hear(&raw[next() % raw.len()].0, at);
         let mut frame = raw[next() % raw.len()].clone();
         cleaner.process(&mut frame);
         black_box(chain.process(&frame));

@@ -33,6 +33,7 @@ const SMOOTHING: f64 = 0.05;
 /// One mono stream from one rate to another, with a ratio that can be nudged while it runs.
 pub struct DriftResampler {
     inner: Async<f32>,
+    chunk: usize,
     input: Vec<f32>,
     output: Vec<f32>,
     ready: VecDeque<f32>,
@@ -48,6 +49,11 @@ impl DriftResampler {
     /// # Errors
     /// [`DspError::DeviceFormat`] for rates outside 8–192 kHz, [`DspError::Resampler`] if it cannot be built.
     pub fn new(from_hz: u32, to_hz: u32) -> Result<Self, DspError> {
+        Self::by_chunks(from_hz, to_hz, CHUNK)
+    }
+
+    /// The same, which takes in so many samples at a time.
+    pub(crate) fn by_chunks(from_hz: u32, to_hz: u32, chunk: usize) -> Result<Self, DspError> {
         for rate_hz in [from_hz, to_hz] {
             if !(MIN_DEVICE_RATE_HZ..=MAX_DEVICE_RATE_HZ).contains(&rate_hz) {
                 return Err(DspError::DeviceFormat {
@@ -68,7 +74,7 @@ impl DriftResampler {
             ratio,
             1.0 + 2.0 * MAX_DRIFT,
             &parameters,
-            CHUNK,
+            chunk,
             1,
             FixedAsync::Input,
         )
@@ -76,7 +82,8 @@ impl DriftResampler {
         let output = vec![0.0; inner.output_frames_max()];
         Ok(Self {
             inner,
-            input: Vec::with_capacity(CHUNK),
+            chunk,
+            input: Vec::with_capacity(chunk),
             output,
             ready: VecDeque::with_capacity(OUTPUT_LIMIT),
             smooth_error: 0.0,
@@ -91,7 +98,7 @@ impl DriftResampler {
         for sample in samples {
             self.input
                 .push(if sample.is_finite() { sample } else { 0.0 });
-            if self.input.len() >= CHUNK {
+            if self.input.len() >= self.chunk {
                 self.run();
             }
         }
@@ -121,8 +128,12 @@ impl DriftResampler {
         let error = ((target - fill as f64) / target).clamp(-1.0, 1.0);
         self.smooth_error += SMOOTHING * (error - self.smooth_error);
         self.standing = (self.standing + INTEGRAL * self.smooth_error).clamp(-MAX_DRIFT, MAX_DRIFT);
-        self.drift =
-            (PROPORTIONAL * self.smooth_error + self.standing).clamp(-MAX_DRIFT, MAX_DRIFT);
+        self.set_drift(PROPORTIONAL * self.smooth_error + self.standing);
+    }
+
+    /// Nudges by what is known from elsewhere, instead of steering.
+    pub(crate) fn set_drift(&mut self, drift: f64) {
+        self.drift = drift.clamp(-MAX_DRIFT, MAX_DRIFT);
         // The ratio lies within what the resampler was built for, so this cannot fail; if it did, the
         // ratio would stay as it is.
         let _ = self
@@ -159,7 +170,7 @@ impl DriftResampler {
         let made = {
             let room = self.output.len();
             let adapters = (
-                SequentialSlice::new(&self.input, 1, CHUNK),
+                SequentialSlice::new(&self.input, 1, self.chunk),
                 SequentialSlice::new_mut(&mut self.output, 1, room),
             );
             match adapters {

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use serde::Serialize;
-use undertone_dsp::{AudioFrame, CleanUp, Cleaner, FRAME_SAMPLES, RawPcm};
+use undertone_dsp::{AudioFrame, CleanUp, Cleaner, FRAME_DURATION, FRAME_SAMPLES, RawPcm};
 
 use crate::words::{Clips, Words};
 
@@ -19,6 +19,17 @@ const REFLECTIONS: usize = 150;
 const REVERBERATION: Duration = Duration::from_millis(300);
 /// The canceller has learnt the room by then.
 const LEARNT: Duration = Duration::from_secs(5);
+/// A device that stutters drops or repeats sound, and the echo comes so much later from then on, milliseconds.
+const STUTTERS_MS: [usize; 12] = [0, 12, 33, 5, 26, 0, 45, 18, 20, 60, 11, 3];
+const BETWEEN_STUTTERS: Duration = Duration::from_secs(10);
+/// It has learnt again when as much was taken out of a second, dB.
+const TAKEN_OUT_AGAIN_DB: f32 = 20.0;
+/// How much faster the microphone's clock runs than the loudspeaker's, where they are two devices.
+const DRIFT: f64 = 100e-6;
+/// The loudspeaker's callbacks come later than they should by up to this.
+const CALLBACKS: Duration = Duration::from_millis(10);
+/// The canceller has learnt it by then.
+const DRIFT_KNOWN: Duration = Duration::from_secs(60);
 
 /// What the clean-up did.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -29,6 +40,11 @@ pub struct Echo {
     pub echo_db: f32,
     /// Echo taken out while nobody speaks near the microphone (ERLE), dB.
     pub taken_out_db: f32,
+    /// The same where microphone and loudspeaker are two devices, whose clocks differ by 100 ppm.
+    pub taken_out_drifting_db: f32,
+    /// Seconds until 20 dB are taken out again after the echo jumped by 2 to 49 ms, as a device that stutters makes
+    /// it: the middle of eleven jumps, and the slowest.
+    pub learns_again_s: (f32, f32),
     /// Speech near the microphone while there is echo: its level after against before, dB.
     pub speech_kept_db: f32,
     /// What the kit says of that speech, cleaned, without any echo.
@@ -78,20 +94,78 @@ fn echo_of(played: &[f32]) -> Vec<f32> {
     echo
 }
 
-fn clean(wanted: CleanUp, played: &[f32], microphone: &[f32]) -> Vec<f32> {
-    let mut cleaner = Cleaner::new(wanted);
-    let mut cleaned = Vec::with_capacity(microphone.len());
-    let frames = |of: &[f32]| -> Vec<AudioFrame> {
-        let whole = of.as_chunks::<FRAME_SAMPLES>().0;
-        whole.iter().map(|samples| AudioFrame(*samples)).collect()
+/// Echo taken out of a microphone whose clock is faster than the loudspeaker's, once that is known, dB.
+fn taken_out_drifting(wanted: CleanUp, played: &[f32], echo: &[f32]) -> Result<f32> {
+    let length = (DRIFT_KNOWN + Duration::from_secs(60)).as_secs() as usize * RATE;
+    let long = |of: &[f32]| -> Vec<f32> { of.iter().copied().cycle().take(length).collect() };
+    let (played, echo) = (long(played), long(echo));
+    let heard: Vec<_> = (0..length)
+        .map(|n| {
+            let place = n as f64 * (1.0 - DRIFT);
+            let (whole, share) = (place as usize, place.fract() as f32);
+            echo[whole] * (1.0 - share) + echo[(whole + 1).min(length - 1)] * share
+        })
+        .collect();
+    let mut rng = ChaCha20Rng::seed_from_u64(61);
+    let plays_at = |n: u32| {
+        let late = CALLBACKS.mul_f64(f64::from(rng.next_u32()) / f64::from(u32::MAX));
+        (n * FRAME_DURATION).mul_f64(1.0 + DRIFT) + late
     };
-    for (played, microphone) in frames(played).iter().zip(frames(microphone)) {
-        cleaner.hear(played);
-        let mut raw = RawPcm(microphone);
+    let left = clean_by(wanted, plays_at, &played, &heard)?;
+    let known = DRIFT_KNOWN.as_secs() as usize * RATE;
+    Ok(level_db(&heard[known..]) - level_db(&left[known..]))
+}
+
+/// Seconds from each stutter until the echo is taken out again, sorted.
+fn learns_again(wanted: CleanUp, played: &[f32], echo: &[f32]) -> Result<Vec<f32>> {
+    let between = BETWEEN_STUTTERS.as_secs() as usize * RATE;
+    let played: Vec<_> = (played.iter().copied().cycle())
+        .take(STUTTERS_MS.len() * between)
+        .collect();
+    let jumping: Vec<_> = (0..played.len())
+        .map(|n| {
+            let late = STUTTERS_MS[n / between] * RATE / 1_000;
+            echo[(n % echo.len()).saturating_sub(late)]
+        })
+        .collect();
+    let left = clean(wanted, &played, &jumping)?;
+    let taken_out = |at: usize| level_db(&jumping[at..at + RATE]) - level_db(&left[at..at + RATE]);
+    let mut seconds: Vec<_> = (1..STUTTERS_MS.len())
+        .map(|jump| {
+            let step = RATE / 10;
+            let steps = (between - RATE) / step;
+            let again = (0..steps)
+                .find(|i| taken_out(jump * between + i * step) >= TAKEN_OUT_AGAIN_DB)
+                .unwrap_or(steps);
+            (again * step) as f32 / RATE as f32
+        })
+        .collect();
+    seconds.sort_by(f32::total_cmp);
+    Ok(seconds)
+}
+
+fn clean(wanted: CleanUp, played: &[f32], microphone: &[f32]) -> Result<Vec<f32>> {
+    clean_by(wanted, |n| n * FRAME_DURATION, played, microphone)
+}
+
+/// The same, where the loudspeaker says when it plays each frame.
+fn clean_by(
+    wanted: CleanUp,
+    mut plays_at: impl FnMut(u32) -> Duration,
+    played: &[f32],
+    microphone: &[f32],
+) -> Result<Vec<f32>> {
+    let mut cleaner = Cleaner::new(wanted)?;
+    let mut cleaned = Vec::with_capacity(microphone.len());
+    let frames = (played.as_chunks::<FRAME_SAMPLES>().0.iter())
+        .zip(microphone.as_chunks::<FRAME_SAMPLES>().0);
+    for (n, (played, microphone)) in (0..).zip(frames) {
+        cleaner.hear(&AudioFrame(*played), plays_at(n));
+        let mut raw = RawPcm(AudioFrame(*microphone));
         cleaner.process(&mut raw);
         cleaned.extend_from_slice(raw.0.samples());
     }
-    cleaned
+    Ok(cleaned)
 }
 
 fn level_db(samples: &[f32]) -> f32 {
@@ -125,19 +199,25 @@ pub fn measure(
         gain: false,
         ..CleanUp::default()
     };
-    let left = clean(wanted, &played, &echo);
+    let left = clean(wanted, &played, &echo)?;
+    let learns_again = learns_again(wanted, &played, &echo)?;
     let both: Vec<_> = near
         .iter()
         .zip(&echo)
         .map(|(near, echo)| near + echo)
         .collect();
-    let (with, silence) = (clean(wanted, &played, &both), vec![0.0; near.len()]);
-    let without = clean(wanted, &silence, near);
+    let (with, silence) = (clean(wanted, &played, &both)?, vec![0.0; near.len()]);
+    let without = clean(wanted, &silence, near)?;
     let end = left.len();
     let mut measured = Echo {
         loudspeaker,
         echo_db: level_db(&echo[learnt..end]),
         taken_out_db: level_db(&echo[learnt..end]) - level_db(&left[learnt..end]),
+        taken_out_drifting_db: taken_out_drifting(wanted, &played, &echo)?,
+        learns_again_s: (
+            learns_again[learns_again.len() / 2],
+            learns_again[learns_again.len() - 1],
+        ),
         speech_kept_db: level_db(&with[learnt..end]) - level_db(&without[learnt..end]),
         without: None,
         with: None,
@@ -169,6 +249,7 @@ mod tests {
             .collect();
         let echo = measure(Loudspeaker::Clean, &voices[1..3], &near, None).unwrap();
         assert!(echo.taken_out_db > 25.0, "{echo:?}");
+        assert!(echo.taken_out_drifting_db > 20.0, "{echo:?}");
         assert!(echo.speech_kept_db.abs() < 2.0, "{echo:?}");
         let echo = measure(Loudspeaker::Distorting, &voices[1..3], &near, None).unwrap();
         assert!(echo.taken_out_db > 18.0, "{echo:?}");

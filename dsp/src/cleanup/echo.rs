@@ -13,10 +13,13 @@ use sonora_aec3::block_processor::BlockProcessor;
 use sonora_aec3::common::BLOCK_SIZE;
 use sonora_aec3::config::EchoCanceller3Config;
 
-use crate::filters::{Biquad, CORE_HOP, Decimator, HOP, Interpolator, TAPS};
-use crate::{AudioFrame, FRAME_SAMPLES};
+use std::time::Duration;
 
-const CORE_RATE_HZ: usize = 16_000;
+use super::clock::Clock;
+use crate::filters::{Biquad, CORE_HOP, Decimator, HOP, Interpolator, TAPS};
+use crate::{AudioFrame, DriftResampler, DspError, FRAME_SAMPLES};
+
+const CORE_RATE_HZ: u32 = 16_000;
 const RATIO: usize = HOP / CORE_HOP;
 const CORE_FRAME: usize = FRAME_SAMPLES / RATIO;
 /// AEC3 gives back the block before the one that it takes.
@@ -40,6 +43,9 @@ pub(super) struct EchoCanceller {
     processor: BlockProcessor,
     block: Block,
     played: Decimator,
+    /// By the microphone's clock, which is not the loudspeaker's where they are two devices.
+    played_in_time: DriftResampler,
+    clock: Clock,
     high_pass: Biquad,
     down: Decimator,
     up: Interpolator,
@@ -51,11 +57,13 @@ pub(super) struct EchoCanceller {
 }
 
 impl EchoCanceller {
-    pub(super) fn new() -> Self {
+    pub(super) fn new() -> Result<Self, DspError> {
         let mut this = Self {
-            processor: BlockProcessor::new(&settings(), CORE_RATE_HZ, 1, 1),
+            processor: BlockProcessor::new(&settings(), CORE_RATE_HZ as usize, 1, 1),
             block: Block::new(1, 1),
             played: Decimator::new(),
+            played_in_time: DriftResampler::by_chunks(CORE_RATE_HZ, CORE_RATE_HZ, BLOCK_SIZE)?,
+            clock: Clock::default(),
             high_pass: Biquad::high_pass(RUMBLE_HZ),
             down: Decimator::new(),
             up: Interpolator::new(),
@@ -65,16 +73,18 @@ impl EchoCanceller {
         };
         // Until it heard anything AEC3 would pass the microphone on without its delay.
         this.processor.buffer_render(&this.block);
-        this
+        Ok(this)
     }
 
-    /// Hears what is about to be played.
-    pub(super) fn hear(&mut self, played: &AudioFrame) {
-        for samples in to_core(&mut self.played, &played.0)
-            .as_chunks::<BLOCK_SIZE>()
-            .0
-        {
-            fill(&mut self.block, samples);
+    /// Hears what begins to be played at `at`, by the clock of the microphone's frames.
+    pub(super) fn hear(&mut self, played: &AudioFrame, at: Duration) {
+        self.clock.observe(at);
+        self.played_in_time.set_drift(self.clock.drift());
+        self.played_in_time
+            .push(to_core(&mut self.played, &played.0));
+        let mut samples = [0.0; BLOCK_SIZE];
+        while self.played_in_time.pull(&mut samples) {
+            fill(&mut self.block, &samples);
             self.processor.buffer_render(&self.block);
         }
     }

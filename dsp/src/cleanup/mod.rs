@@ -4,7 +4,10 @@
 //! All three are WebRTC's (AEC3, NS, AGC2), as ported to Rust by the `sonora` crates. They allocate as they go, so
 //! this belongs on a thread of its own pace, never in a device's callback.
 
+mod clock;
 mod echo;
+
+use std::time::Duration;
 
 use echo::EchoCanceller;
 use sonora::config::{
@@ -13,7 +16,7 @@ use sonora::config::{
 };
 use sonora::{AudioProcessing, Config, StreamConfig};
 
-use crate::{AudioFrame, FRAME_SAMPLES, RawPcm, SAMPLE_RATE_HZ};
+use crate::{AudioFrame, DspError, FRAME_SAMPLES, RawPcm, SAMPLE_RATE_HZ};
 
 /// It works on 10 ms at a time.
 const PIECE: usize = FRAME_SAMPLES / 2;
@@ -51,7 +54,7 @@ impl Default for CleanUp {
 
 /// Cleans one microphone.
 pub struct Cleaner {
-    echo: Option<EchoCanceller>,
+    echo: EchoCanceller,
     processing: AudioProcessing,
     wanted: CleanUp,
     piece: [f32; PIECE],
@@ -59,34 +62,37 @@ pub struct Cleaner {
 
 impl Cleaner {
     /// A cleaner that has learnt nothing of the room yet.
-    pub fn new(wanted: CleanUp) -> Self {
+    ///
+    /// # Errors
+    /// [`DspError::Resampler`] if the echo canceller's cannot be built.
+    pub fn new(wanted: CleanUp) -> Result<Self, DspError> {
         let mono = StreamConfig::new(SAMPLE_RATE_HZ, 1);
-        Self {
-            echo: wanted.echo.then(EchoCanceller::new),
+        Ok(Self {
+            echo: EchoCanceller::new()?,
             processing: AudioProcessing::builder()
                 .config(config(wanted))
                 .capture_config(mono)
                 .build(),
             wanted,
             piece: [0.0; PIECE],
-        }
+        })
     }
 
     /// Runs other parts from the next frame on.
     pub fn set(&mut self, wanted: CleanUp) {
         if wanted != self.wanted {
-            if wanted.echo != self.wanted.echo {
-                self.echo = wanted.echo.then(EchoCanceller::new);
-            }
             self.wanted = wanted;
             self.processing.apply_config(config(wanted));
         }
     }
 
-    /// Hears what is about to be played. Its echo may come up to half a second later.
-    pub fn hear(&mut self, played: &AudioFrame) {
-        if let Some(echo) = &mut self.echo {
-            echo.hear(played);
+    /// Hears what begins to be played at `at`, by the clock of the microphone's frames, whatever that counts from:
+    /// the loudspeaker's own clock is learnt from it. The echo may come up to half a second later.
+    pub fn hear(&mut self, played: &AudioFrame, at: Duration) {
+        if self.wanted.echo {
+            let mut played = played.clone();
+            make_numbers(&mut played);
+            self.echo.hear(&played, at);
         }
     }
 
@@ -95,15 +101,9 @@ impl Cleaner {
         if self.wanted == CleanUp::NONE {
             return;
         }
-        for sample in &mut raw.0.0 {
-            *sample = if sample.is_finite() {
-                sample.clamp(-1.0, 1.0)
-            } else {
-                0.0
-            };
-        }
-        if let Some(echo) = &mut self.echo {
-            echo.process(&mut raw.0);
+        make_numbers(&mut raw.0);
+        if self.wanted.echo {
+            self.echo.process(&mut raw.0);
         }
         if !self.wanted.noise && !self.wanted.gain {
             return;
@@ -115,6 +115,17 @@ impl Cleaner {
                 Err(_) => samples.fill(0.0),
             }
         }
+    }
+}
+
+/// Clips, and makes silence of what is no number.
+fn make_numbers(frame: &mut AudioFrame) {
+    for sample in &mut frame.0 {
+        *sample = if sample.is_finite() {
+            sample.clamp(-1.0, 1.0)
+        } else {
+            0.0
+        };
     }
 }
 
@@ -147,6 +158,7 @@ fn config(wanted: CleanUp) -> Config {
 mod tests {
     use super::echo::RUMBLE_HZ;
     use super::*;
+    use crate::FRAME_DURATION;
     use crate::filters::Biquad;
     use crate::testing::{Noise, speech_like};
 
@@ -178,15 +190,22 @@ mod tests {
     }
 
     fn clean(wanted: CleanUp, played: &[f32], microphone: &[f32]) -> Vec<f32> {
-        let mut cleaner = Cleaner::new(wanted);
-        let frame = |samples: &[f32]| AudioFrame(samples.try_into().unwrap());
+        clean_by(wanted, FRAME_DURATION, played, microphone)
+    }
+
+    /// The same, where the loudspeaker plays a frame each `frame`.
+    fn clean_by(wanted: CleanUp, frame: Duration, played: &[f32], microphone: &[f32]) -> Vec<f32> {
+        let mut cleaner = Cleaner::new(wanted).unwrap();
         let frames = played
-            .chunks_exact(FRAME_SAMPLES)
-            .zip(microphone.chunks_exact(FRAME_SAMPLES));
-        frames
-            .flat_map(|(played, microphone)| {
-                cleaner.hear(&frame(played));
-                let mut raw = RawPcm(frame(microphone));
+            .as_chunks::<FRAME_SAMPLES>()
+            .0
+            .iter()
+            .zip(microphone.as_chunks::<FRAME_SAMPLES>().0);
+        (0..)
+            .zip(frames)
+            .flat_map(|(n, (played, microphone))| {
+                cleaner.hear(&AudioFrame(*played), n * frame);
+                let mut raw = RawPcm(AudioFrame(*microphone));
                 cleaner.process(&mut raw);
                 raw.0.0
             })
@@ -224,6 +243,29 @@ mod tests {
         let late = 14 * RATE..19 * RATE;
         let taken_db = level_db(&echo[late.clone()]) - level_db(&cleaned[late]);
         assert!(taken_db > 25.0, "{taken_db} dB");
+    }
+
+    #[test]
+    fn the_echo_of_a_loudspeaker_with_another_clock_is_gone_once_that_is_known() {
+        let played = speech_like(80.0, 130.0);
+        let echo = echo_of(&played);
+        // The microphone's clock is fast by 100 in a million.
+        let heard: Vec<f32> = (0..echo.len() - 1)
+            .map(|n| {
+                let place = n as f64 * (1.0 - 100e-6);
+                let (whole, share) = (place as usize, place.fract() as f32);
+                echo[whole] * (1.0 - share) + echo[whole + 1] * share
+            })
+            .collect();
+        let late = 65 * RATE..79 * RATE;
+        let taken_db = |frame: Duration| {
+            let cleaned = clean_by(ECHO_ONLY, frame, &played, &heard);
+            level_db(&heard[late.clone()]) - level_db(&cleaned[late.clone()])
+        };
+        let by_its_clock = taken_db(FRAME_DURATION + Duration::from_micros(2));
+        assert!(by_its_clock > 25.0, "{by_its_clock} dB");
+        let by_another = taken_db(FRAME_DURATION);
+        assert!(by_another < by_its_clock - 6.0, "{by_another} dB");
     }
 
     #[test]
@@ -302,9 +344,9 @@ mod tests {
     #[test]
     fn what_is_no_number_does_no_harm() {
         for wanted in [CleanUp::default(), ECHO_ONLY] {
-            let mut cleaner = Cleaner::new(wanted);
+            let mut cleaner = Cleaner::new(wanted).unwrap();
             for value in [f32::NAN, f32::INFINITY, -4.0e30] {
-                cleaner.hear(&AudioFrame([value; FRAME_SAMPLES]));
+                cleaner.hear(&AudioFrame([value; FRAME_SAMPLES]), Duration::MAX);
                 let mut raw = RawPcm(AudioFrame([value; FRAME_SAMPLES]));
                 cleaner.process(&mut raw);
             }
@@ -312,7 +354,7 @@ mod tests {
             let mut left = Vec::new();
             for samples in said.as_chunks::<FRAME_SAMPLES>().0 {
                 let mut raw = RawPcm(AudioFrame(*samples));
-                cleaner.hear(&AudioFrame::SILENCE);
+                cleaner.hear(&AudioFrame::SILENCE, Duration::ZERO);
                 cleaner.process(&mut raw);
                 left.extend(raw.0.0);
             }

@@ -35,8 +35,15 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 /// Frames mixed in one go, at most.
 const MOST_AT_ONCE: usize = 4;
 
+/// What went to the device, for the echo canceller.
+pub(crate) struct Played {
+    pub(crate) frame: AudioFrame,
+    /// When the device takes its first sample.
+    pub(crate) at: Duration,
+}
+
 /// The thread's body.
-pub(crate) fn run(shared: &Shared, playing: Producer<AudioFrame>) {
+pub(crate) fn run(shared: &Shared, playing: Producer<Played>) {
     let mut receiver = Receiver::new(shared, playing);
     while shared.wait_while_off().is_some() {
         receiver.timer_due = monotonic();
@@ -67,14 +74,14 @@ struct Receiver<'a> {
     packets: VecDeque<Packet>,
     output: Option<Output>,
     /// To the echo canceller; what has no room there is not heard by it.
-    playing: Producer<AudioFrame>,
+    playing: Producer<Played>,
     frame: AudioFrame,
     /// When the timer takes the next frame, where no device does.
     timer_due: Duration,
 }
 
 impl<'a> Receiver<'a> {
-    fn new(shared: &'a Shared, playing: Producer<AudioFrame>) -> Self {
+    fn new(shared: &'a Shared, playing: Producer<Played>) -> Self {
         Self {
             shared,
             chain: ReceiveChain::new(),
@@ -132,8 +139,10 @@ impl<'a> Receiver<'a> {
                 output.flush();
             }
             self.publish(Duration::from_secs_f64(fill as f64 / f64::from(rate_hz)));
+            let at = output.writer.plays_at();
             output.write(&self.frame);
-            let _ = self.playing.push(self.frame.clone());
+            let frame = self.frame.clone();
+            let _ = self.playing.push(Played { frame, at });
             let delay = Duration::from_secs_f64(output.writer.fill() as f64 / f64::from(rate_hz));
             self.shared
                 .counters

@@ -355,6 +355,13 @@ impl PlaybackWriter {
         self.written.saturating_sub(gone) as usize
     }
 
+    /// When what is written next will be taken, but for a constant. Counted from the last time that any was taken,
+    /// so that it does not depend on when one asks.
+    pub(crate) fn plays_at(&self) -> Duration {
+        self.meter.touched().unwrap_or_default()
+            + Duration::from_secs(1) * self.fill() as u32 / self.rate_hz
+    }
+
     /// Nothing that has been written so far will be played.
     pub(crate) fn flush(&mut self) {
         self.meter.flush_to.store(self.written, Ordering::Release);
@@ -429,6 +436,18 @@ mod tests {
         writer.write(&vec![0_i16; 2 * 6_000], f32::from);
         assert_eq!(sink.meter.missed(), 1_200);
         assert_eq!(sink.meter.zeros(), 4_800, "only what was kept is looked at");
+    }
+
+    #[test]
+    fn a_frame_plays_as_much_later_as_lies_before_it_whenever_one_asks() {
+        let (mut writer, mut reader) = playback(STEREO);
+        writer.write(&[0.5; 960]);
+        read(&mut reader, 480);
+        let first = writer.plays_at();
+        std::thread::sleep(Duration::from_millis(3));
+        assert_eq!(writer.plays_at(), first);
+        writer.write(&[0.5; 960]);
+        assert_eq!(writer.plays_at(), first + Duration::from_millis(20));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use undertone_dsp::{AudioFrame, Cleaner, FRAME_DURATION, Health, RawPcm, SendChain, SendFrame};
 
 use super::capture::CaptureClock;
+use super::receive::Played;
 use super::shared::{LocalFrame, Mode, OWN_STREAM, Packet, Shared, lock};
 use super::{Direction, monotonic};
 
@@ -26,7 +27,7 @@ pub(crate) struct Gear {
     pub(crate) chain: Box<SendChain>,
     pub(crate) cleaner: Box<Cleaner>,
     /// Frames that went to the headphones.
-    pub(crate) played: Consumer<AudioFrame>,
+    pub(crate) played: Consumer<Played>,
     /// To the driver.
     pub(crate) frames: mpsc::Sender<LocalFrame>,
 }
@@ -110,8 +111,8 @@ impl Sender<'_> {
             cleaner, played, ..
         } = &mut self.gear;
         cleaner.set(self.shared.clean_up());
-        while let Ok(frame) = played.pop() {
-            cleaner.hear(&frame);
+        while let Ok(Played { frame, at }) = played.pop() {
+            cleaner.hear(&frame, at);
         }
         if has_sound {
             cleaner.process(&mut self.raw);

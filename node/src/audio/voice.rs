@@ -44,14 +44,14 @@ impl Voice {
     /// status tells of them. Frames come out in [`Mode::Circle`], every 20 ms.
     ///
     /// # Errors
-    /// [`AudioError::Morph`] if no voice can be made, [`AudioError::Threads`] if the system refuses threads.
+    /// [`AudioError::Morph`] if no voice can be made, [`AudioError::Threads`] if the system refuses threads or what they need.
     pub fn start(
         config: VoiceConfig,
     ) -> Result<(VoiceHandle, mpsc::Receiver<LocalFrame>), AudioError> {
         let chain = Box::new(
             SendChain::new(&config.seed, config.character).map_err(|_| AudioError::Morph)?,
         );
-        let cleaner = Box::new(Cleaner::new(config.clean_up));
+        let cleaner = Box::new(Cleaner::new(config.clean_up).map_err(|_| AudioError::Threads)?);
         let shared = Arc::new(Shared::new(config.input, config.output));
         shared.set_clean_up(config.clean_up);
         let (playing, played) = RingBuffer::new(PLAYED_FRAMES);

@@ -176,6 +176,12 @@ fn room(args: &Args, speech: &[Vec<f32>], clips: Option<&Clips>) -> Result<()> {
         println!("  echo at the microphone     {:>7.1} dBFS", echo.echo_db);
         println!("  taken out (ERLE)           {:>7.1} dB", echo.taken_out_db);
         println!(
+            "  … clocks 100 ppm apart     {:>7.1} dB",
+            echo.taken_out_drifting_db
+        );
+        let (middle, slowest) = echo.learns_again_s;
+        println!("  again after a stutter      {middle:>7.1} s, the slowest {slowest:.1} s");
+        println!(
             "  level of speech beside it  {:>+7.1} dB",
             echo.speech_kept_db
         );
