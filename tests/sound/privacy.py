@@ -9,6 +9,7 @@ table       the kit's full table for the morph beside unprotected speech, random
 stable      the same attackers where each speaker keeps one seed for all that the attacker pools
 ablations   the kit's full table with each part of the morph left out
 characters  the kit's quick table for each character
+feeling     four feelings told apart, for four draws of each speaker's seed: the kit's table has one draw of four
 first       what an attacker makes of the first 500 ms, against 500 ms from the middle
 inversion   a search for the inverse on 20 utterances, with everything known but the seed
 """
@@ -28,7 +29,7 @@ KIT, OUT = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
 sys.path.insert(0, str(KIT))
 MORPH = HERE.parents[2] / "target/release/examples/morph"
 CHARACTERS = ["free", "low", "middle", "high", "warm", "bright", "soft", "clear"]
-LEFT_OUT = ["normalising", "pitch", "pivot", "mix", "colour", "contrast"]
+LEFT_OUT = ["normalising", "pitch", "pivot", "colour", "contrast"]
 # Delay of the morph's output in a file, seconds.
 LATE = 0.024
 
@@ -123,8 +124,8 @@ def characters():
         row(name, evaluate(f"character-{name}", f"{MORPH} --character {name} --list {{list}}", "--quick"), full=False)
 
 
-def morphed(chosen):
-    """Original and morphed samples of items, at 16 kHz, each with a seed of its own."""
+def morphed(chosen, seed=lambda i, item: 1000 + i):
+    """Original and morphed samples of items, at 16 kHz, each with a seed of its own if nothing else is said."""
     from kit import audio
 
     folder = OUT / "files"
@@ -132,11 +133,29 @@ def morphed(chosen):
     places = [(folder / f"{i}.in.wav", folder / f"{i}.out.wav") for i in range(len(chosen))]
     for item, (source, _) in zip(chosen, places):
         audio.write(source, audio.read(KIT / "data" / item["path"], audio.SR_IO), audio.SR_IO)
-    lines = (f"{source}\t{made}\t{1000 + i}\n" for i, (source, made) in enumerate(places))
+    seeds = (seed(i, item) for i, item in enumerate(chosen))
+    lines = (f"{source}\t{made}\t{seed}\n" for (source, made), seed in zip(places, seeds))
     (folder / "list").write_text("".join(lines))
     subprocess.run([MORPH, "--list", folder / "list"], check=True)
     late = int(LATE * audio.SR)
     return [(audio.read(source), audio.read(made)[late:]) for source, made in places]
+
+
+def feeling():
+    from evaluate import emotion
+    from kit import audio, prosody
+
+    tested = [item for item in items("dev") if "ser" in item["tasks"]]
+    all_splits = [split for split in ("dev", "heldout") if (KIT / "data" / f"{split}.json").exists()]
+    known = [(split, item) for split in all_splits for item in items(split) if "ser" in item["tasks"]]
+    clear = {item["path"]: prosody.emotion_features(audio.read(KIT / "data" / item["path"])) for _, item in known}
+    speakers = sorted({item["spk"] for item in tested})
+    rates = []
+    for draw in range(4):
+        pairs = morphed(tested, lambda _, item: 2000 + 100 * draw + speakers.index(item["spk"]))
+        heard = {("emo", item["path"]): prosody.emotion_features(made) for item, (_, made) in zip(tested, pairs)}
+        rates.append(emotion(known, clear, tested, heard)["speaker_normalised"]["uar"])
+    print(f"{np.mean(rates):.1f} % of {rates}")
 
 
 def enrolled(encoder):
@@ -257,7 +276,7 @@ def inversion():
     print(f"| the inverse nearest to the true speaker, told in advance | {percent(rate)} |")
 
 
-PARTS = {part.__name__: part for part in (table, stable, ablations, characters, first, inversion)}
+PARTS = {part.__name__: part for part in (table, stable, ablations, characters, feeling, first, inversion)}
 
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)

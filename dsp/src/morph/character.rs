@@ -115,17 +115,15 @@ impl Character {
 }
 
 pub(super) const COSINES: usize = 6;
-/// Coefficients of the spectrum over mel, from the slowest on, that are mixed into each other.
-pub(super) const MIXED: usize = 4;
 
 const MEAN_SHARE: f32 = 0.9;
 const TRACT: f32 = 0.05;
 const PIVOT: f32 = 0.4;
 /// With less pivot than this, resonances would stay where they were.
 const LEAST_PIVOT: f32 = 0.08;
-const COSINE_DB: f32 = 5.5;
-const CONTRAST: (f32, f32) = (0.85, 1.15);
-const MIX: f32 = 0.38;
+const COSINE_DB: f32 = 6.0;
+/// All-pole models are smoother than the sound they were fitted to; so the middle lies above 1.
+const CONTRAST: (f32, f32) = (1.0, 1.3);
 
 /// Everything a session's voice is made of. Ranges after the study that this morph follows: wide enough that
 /// a trained attacker gains little, narrow enough that words survive.
@@ -146,8 +144,6 @@ pub(super) struct PseudoVoice {
     pub(super) pivot_hz: f32,
     /// Contrast of what is the sound's own in the spectrum.
     pub(super) contrast: f32,
-    /// What each of its slow coefficients over mel gets of each.
-    pub(super) mix: [[f32; MIXED]; MIXED],
     pub(super) tilt_db: f32,
     /// Target spectrum: cosines over the mel axis, dB.
     pub(super) cosines_db: [f32; COSINES],
@@ -175,7 +171,6 @@ impl PseudoVoice {
             pivot: rng.pivot(),
             pivot_hz: rng.between(1500.0_f32.ln(), 3000.0_f32.ln()).exp(),
             contrast: rng.between(contrast.0, contrast.1),
-            mix: rng.mix(),
             tilt_db: rng.between(tilt.0, tilt.1),
             cosines_db: std::array::from_fn(|_| rng.between(-COSINE_DB, COSINE_DB)),
             drift: (
@@ -198,8 +193,6 @@ pub enum Part {
     Pitch,
     /// The power warp of the frequency axis.
     Pivot,
-    /// Mixing slow coefficients of the spectrum.
-    Mix,
     /// The target spectrum: tilt and cosines.
     Colour,
     /// The contrast of the spectrum.
@@ -209,11 +202,10 @@ pub enum Part {
 #[cfg(feature = "ablation")]
 impl Part {
     /// All parts, with the names that commands take.
-    pub const ALL: [(&str, Self); 6] = [
+    pub const ALL: [(&str, Self); 5] = [
         ("normalising", Self::Normalising),
         ("pitch", Self::Pitch),
         ("pivot", Self::Pivot),
-        ("mix", Self::Mix),
         ("colour", Self::Colour),
         ("contrast", Self::Contrast),
     ];
@@ -227,7 +219,6 @@ impl PseudoVoice {
             Part::Normalising => self.mean_share = 0.0,
             Part::Pitch => self.moves_pitch = false,
             Part::Pivot => self.pivot = 0.0,
-            Part::Mix => self.mix = Default::default(),
             Part::Colour => (self.tilt_db, self.cosines_db) = Default::default(),
             Part::Contrast => self.contrast = 1.0,
         }
@@ -251,16 +242,6 @@ impl Draw {
                 return pivot;
             }
         }
-    }
-
-    /// Any matrix; half as much on its diagonal, where the contrast already is.
-    fn mix(&mut self) -> [[f32; MIXED]; MIXED] {
-        std::array::from_fn(|to| {
-            std::array::from_fn(|from| {
-                let most = if to == from { MIX / 2.0 } else { MIX };
-                self.between(-most, most)
-            })
-        })
     }
 }
 
@@ -293,7 +274,6 @@ mod tests {
             let v = draw(n, Character::ALL[n as usize % 8]);
             assert!(v.tract.abs() <= TRACT);
             assert!((LEAST_PIVOT..=PIVOT).contains(&v.pivot.abs()));
-            assert!(v.mix.iter().flatten().all(|m| m.abs() <= MIX));
             assert!((0.85..=1.2).contains(&v.pitch_swing));
             assert!((1500.0..3000.1).contains(&v.pivot_hz));
         }

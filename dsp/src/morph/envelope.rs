@@ -5,15 +5,14 @@
 //! added; the result is made into an all-pole filter again. Subtracting a running mean takes away what is
 //! constant about a speaker, many to one, so that it cannot be put back (as cepstral mean
 //! normalisation does for recognisers: B. Atal, JASA 55, 1974). What is left, the sounds of speech against the
-//! speaker's average, still tells speakers apart; its slowest coefficients over mel are mixed into each other, which
-//! moves all sounds of a voice one way and costs a listener fewer words than moving resonances further.
+//! speaker's average, still tells speakers apart, and is kept: it is what is said.
 
 use std::sync::Arc;
 
 use realfft::num_complex::Complex;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 
-use super::character::{MIXED, PseudoVoice};
+use super::character::PseudoVoice;
 use super::{CORE_HOP, CORE_RATE_HZ};
 
 pub(super) const ANALYSIS_ORDER: usize = 18;
@@ -90,10 +89,6 @@ pub(super) struct EnvelopeMorph {
     source_bin: [f32; BINS],
     mean_share: f32,
     contrast: f32,
-    mix: [[f32; MIXED]; MIXED],
-    /// The first cosines over mel, and each bin's part of that axis.
-    cosines: Box<[[f32; BINS]; MIXED]>,
-    mel_width: [f32; BINS],
     warp: Warp,
     hops: u32,
 }
@@ -151,14 +146,6 @@ impl EnvelopeMorph {
             source_bin: [0.0; BINS],
             mean_share: voice.mean_share,
             contrast: voice.contrast,
-            mix: voice.mix,
-            cosines: Box::new(std::array::from_fn(|k| {
-                std::array::from_fn(|bin| mel_cosine(k + 1, hz_of(bin)))
-            })),
-            mel_width: std::array::from_fn(|bin| {
-                let half = hz_of(1) / 2.0;
-                mel_share(hz_of(bin) + half) - mel_share((hz_of(bin) - half).max(0.0))
-            }),
             warp: Warp {
                 tract: voice.tract,
                 pivot: voice.pivot,
@@ -296,33 +283,14 @@ impl EnvelopeMorph {
         }
     }
 
-    /// What each slow coefficient of the sound over mel, against the speaker's average, gets of the others, dB.
-    fn mixed(&self) -> [f32; MIXED] {
-        let slow: [f32; MIXED] = std::array::from_fn(|k| {
-            let bins = self.own_db.iter().zip(&self.mean_db);
-            bins.zip(&self.cosines[k])
-                .zip(&self.mel_width)
-                .map(|(((own, mean), cosine), width)| {
-                    2.0 * width * cosine * (own - self.mean_share * mean)
-                })
-                .sum()
-        });
-        self.mix
-            .map(|row| row.iter().zip(&slow).map(|(m, c)| m * c).sum())
-    }
-
     /// Reflection coefficients of the envelope to make.
     fn target_filter(&mut self) -> [f64; SYNTHESIS_ORDER] {
-        let mixed = self.mixed();
         for bin in 0..BINS {
             let at = self.source_bin[bin];
             let (low, share) = (at as usize, at.fract());
             let own = |i: usize| self.own_db[i] - self.mean_share * self.mean_db[i];
             let difference = own(low) * (1.0 - share) + own(low + 1) * share;
-            let of_others: f32 = (mixed.iter().zip(self.cosines.iter()))
-                .map(|(c, cosine)| c * cosine[bin])
-                .sum();
-            let db = self.contrast * difference + of_others + self.target_db[bin];
+            let db = self.contrast * difference + self.target_db[bin];
             let db = db.clamp(-60.0, 60.0);
             self.spectrum[bin] = Complex::new((db * (std::f32::consts::LN_10 / 10.0)).exp(), 0.0);
         }
