@@ -28,11 +28,13 @@ const TAKEN_OUT_AGAIN_DB: f32 = 20.0;
 const DRIFT: f64 = 100e-6;
 /// The loudspeaker's callbacks come later than they should by up to this.
 const CALLBACKS: Duration = Duration::from_millis(10);
+/// Words are counted beside so many echoes: with one, a few words more or less are luck.
+const ECHOES: usize = 4;
 /// The canceller has learnt it by then.
 const DRIFT_KNOWN: Duration = Duration::from_secs(60);
 
 /// What the clean-up did.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Echo {
     /// What played.
     pub loudspeaker: Loudspeaker,
@@ -49,8 +51,8 @@ pub struct Echo {
     pub speech_kept_db: f32,
     /// What the kit says of that speech, cleaned, without any echo.
     pub without: Option<Words>,
-    /// And with it.
-    pub with: Option<Words>,
+    /// And with four echoes, one after the other.
+    pub with: Vec<Words>,
 }
 
 /// What plays into the room.
@@ -201,13 +203,12 @@ pub fn measure(
     };
     let left = clean(wanted, &played, &echo)?;
     let learns_again = learns_again(wanted, &played, &echo)?;
-    let both: Vec<_> = near
-        .iter()
-        .zip(&echo)
-        .map(|(near, echo)| near + echo)
-        .collect();
-    let (with, silence) = (clean(wanted, &played, &both)?, vec![0.0; near.len()]);
-    let without = clean(wanted, &silence, near)?;
+    let beside = |played: &[f32], echo: &[f32]| {
+        let both: Vec<_> = near.iter().zip(echo).map(|(n, e)| n + e).collect();
+        clean(wanted, played, &both)
+    };
+    let with = beside(&played, &echo)?;
+    let without = clean(wanted, &vec![0.0; near.len()], near)?;
     let end = left.len();
     let mut measured = Echo {
         loudspeaker,
@@ -220,15 +221,23 @@ pub fn measure(
         ),
         speech_kept_db: level_db(&with[learnt..end]) - level_db(&without[learnt..end]),
         without: None,
-        with: None,
+        with: Vec::new(),
     };
     if let Some(clips) = clips {
-        let cut = [
+        let mut cut = vec![
             clips.cut("without-echo", &without, Duration::ZERO)?,
             clips.cut("with-echo", &with, Duration::ZERO)?,
         ];
-        let scores = clips.score(&cut)?;
-        (measured.without, measured.with) = (scores.first().copied(), scores.get(1).copied());
+        for shift in 1..ECHOES {
+            // The same room, while others talk.
+            let by = shift * played.len() / ECHOES;
+            let turned = |of: &[f32]| [&of[by..], &of[..by]].concat();
+            let with = beside(&turned(&played), &turned(&echo))?;
+            cut.push(clips.cut(&format!("with-echo-{shift}"), &with, Duration::ZERO)?);
+        }
+        let mut scores = clips.score(&cut)?.into_iter();
+        measured.without = scores.next();
+        measured.with = scores.collect();
     }
     Ok(measured)
 }

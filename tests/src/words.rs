@@ -24,6 +24,17 @@ pub struct Words {
     pub quality: f64,
 }
 
+impl Words {
+    /// The mean of several; of none, nothing.
+    pub fn mean(of: &[Self]) -> Option<Self> {
+        let mean = |part: fn(&Self) -> f64| of.iter().map(part).sum::<f64>() / of.len() as f64;
+        (!of.is_empty()).then(|| Self {
+            words: mean(|w| w.words),
+            quality: mean(|w| w.quality),
+        })
+    }
+}
+
 /// The kit's clips with a true transcript, one after the other.
 pub struct Clips {
     kit: PathBuf,

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 /// A rate and the burst allowed above it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Budget {
     /// Tokens gained each second.
     pub per_second: f64,

@@ -24,6 +24,7 @@ mod address;
 mod behaviour;
 mod congestion;
 mod courier;
+mod gate;
 mod gossip;
 mod inbox;
 mod limit;
@@ -59,9 +60,10 @@ pub use types::{
 };
 
 pub(crate) use behaviour::{Behaviour, BehaviourEvent, BehaviourLimits, Role};
+pub(crate) use gate::{Gate, GateLimits};
 pub(crate) use gossip::{ident_topic, topic_of};
 pub(crate) use quic::{Buffers, QuicConfig};
-pub(crate) use registry::{Observer, Registry};
+pub(crate) use registry::{CLOSE_EXCESS, Observer, Registry};
 pub(crate) use swarm::swarm_config;
 pub(crate) use tasks::Tasks;
 pub(crate) use transport::{DialPolicy, QuicTransport};
@@ -250,7 +252,9 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
     let policy = relay
         .as_ref()
         .map_or(DialPolicy::Anyone, |r| DialPolicy::Only(r.clone()));
-    let transport = QuicTransport::new(quic, endpoints.clone(), policy, Arc::clone(&registry));
+    let gate = Gate::new(GateLimits::NODE);
+    let transport =
+        QuicTransport::new(quic, endpoints.clone(), policy, Arc::clone(&registry), gate);
 
     let role = if relay.is_some() {
         Role::Relayed

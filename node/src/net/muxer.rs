@@ -10,7 +10,9 @@ use std::{
 use futures::{AsyncRead, AsyncWrite, FutureExt, future::BoxFuture, ready};
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 
-use super::{address::quic_multiaddr, registry::Registration, transport::TransportError};
+use super::{
+    address::quic_multiaddr, gate::Place, registry::Registration, transport::TransportError,
+};
 
 type OpenedStream = Result<(quinn::SendStream, quinn::RecvStream), quinn::ConnectionError>;
 
@@ -23,10 +25,16 @@ pub(crate) struct Muxer {
     closing: Option<BoxFuture<'static, quinn::ConnectionError>>,
     remote: SocketAddr,
     _registration: Registration,
+    /// At our gate, of a connection that came from outside.
+    _place: Option<Place>,
 }
 
 impl Muxer {
-    pub(crate) fn new(connection: quinn::Connection, registration: Registration) -> Self {
+    pub(crate) fn new(
+        connection: quinn::Connection,
+        registration: Registration,
+        place: Option<Place>,
+    ) -> Self {
         let remote = connection.remote_address();
         Self {
             connection,
@@ -35,6 +43,7 @@ impl Muxer {
             closing: None,
             remote,
             _registration: registration,
+            _place: place,
         }
     }
 }

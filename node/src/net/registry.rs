@@ -24,6 +24,9 @@ pub(crate) const CLOSE_BLOCKED: u32 = 1;
 /// Application close code of a connection that a newer one of the same peer replaced.
 pub(crate) const CLOSE_SUPERSEDED: u32 = 2;
 
+/// Application close code of a connection whose client went on sending more than its share.
+pub(crate) const CLOSE_EXCESS: u32 = 3;
+
 /// Hears of each new connection, in both directions, before libp2p does.
 pub(crate) trait Observer: Send + Sync {
     /// An authenticated connection is up. Must not block.

@@ -13,7 +13,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{FutureExt, future::BoxFuture};
@@ -28,6 +28,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::{
     address::{RelayAddress, is_dialable, parse_quic, quic_multiaddr},
+    gate::{Answer, Gate, Place},
     muxer::Muxer,
     quic::QuicConfig,
     registry::Registry,
@@ -100,6 +101,7 @@ pub(crate) struct QuicTransport {
     endpoints: Vec<quinn::Endpoint>,
     policy: DialPolicy,
     registry: Arc<Registry>,
+    gate: Arc<Gate>,
     listeners: Vec<Listener>,
     ready: VecDeque<Event>,
     waker: Option<Waker>,
@@ -111,12 +113,14 @@ impl QuicTransport {
         endpoints: Vec<quinn::Endpoint>,
         policy: DialPolicy,
         registry: Arc<Registry>,
+        gate: Arc<Gate>,
     ) -> Self {
         Self {
             config,
             endpoints,
             policy,
             registry,
+            gate,
             listeners: Vec::new(),
             ready: VecDeque::new(),
             waker: None,
@@ -210,7 +214,7 @@ impl Transport for QuicTransport {
         let registry = Arc::clone(&self.registry);
         Ok(async move {
             // libp2p authenticates by certificate, not by name; rustls wants some name, stock libp2p sends this one.
-            handshake(endpoint.connect_with(config, remote, "l")?, registry).await
+            handshake(endpoint.connect_with(config, remote, "l")?, registry, None).await
         }
         .boxed())
     }
@@ -224,34 +228,33 @@ impl Transport for QuicTransport {
             let Some(listener) = this.listeners.get_mut(at) else {
                 break;
             };
-            match listener.accept.poll_unpin(cx) {
-                Poll::Pending => {}
-                Poll::Ready(None) => {
-                    let listener = this.listeners.swap_remove(at);
+            while let Poll::Ready(incoming) = listener.accept.poll_unpin(cx) {
+                let listener_id = listener.id;
+                let Some(incoming) = incoming else {
+                    this.listeners.swap_remove(at);
                     return Poll::Ready(TransportEvent::ListenerClosed {
-                        listener_id: listener.id,
+                        listener_id,
                         reason: Ok(()),
                     });
-                }
-                Poll::Ready(Some(incoming)) => {
-                    listener.accept = accept(&listener.endpoint);
-                    let listener_id = listener.id;
-                    let send_back_addr = quic_multiaddr(incoming.remote_address());
-                    let local_addr = listener.local.clone();
-                    let registry = Arc::clone(&this.registry);
-                    return Poll::Ready(match incoming.accept() {
-                        Ok(connecting) => TransportEvent::Incoming {
-                            listener_id,
-                            upgrade: handshake(connecting, registry).boxed(),
-                            local_addr,
-                            send_back_addr,
-                        },
-                        Err(error) => TransportEvent::ListenerError {
-                            listener_id,
-                            error: error.into(),
-                        },
-                    });
-                }
+                };
+                listener.accept = accept(&listener.endpoint);
+                let remote = incoming.remote_address();
+                let Some((connecting, place)) = pass(&this.gate, incoming) else {
+                    continue;
+                };
+                let registry = Arc::clone(&this.registry);
+                return Poll::Ready(match connecting {
+                    Ok(connecting) => TransportEvent::Incoming {
+                        listener_id,
+                        upgrade: handshake(connecting, registry, Some(place)).boxed(),
+                        local_addr: listener.local.clone(),
+                        send_back_addr: quic_multiaddr(remote),
+                    },
+                    Err(error) => TransportEvent::ListenerError {
+                        listener_id,
+                        error: error.into(),
+                    },
+                });
             }
         }
         this.waker = Some(cx.waker().clone());
@@ -264,9 +267,32 @@ fn accept(endpoint: &quinn::Endpoint) -> BoxFuture<'static, Option<quinn::Incomi
     async move { endpoint.accept().await }.boxed()
 }
 
+/// Somebody at the gate: in, or answered already.
+fn pass(
+    gate: &Arc<Gate>,
+    incoming: quinn::Incoming,
+) -> Option<(Result<quinn::Connecting, quinn::ConnectionError>, Place)> {
+    let (address, proven) = (
+        incoming.remote_address().ip(),
+        incoming.remote_address_validated(),
+    );
+    match gate.ask(address, proven, Instant::now()) {
+        Answer::Welcome(place) => return Some((incoming.accept(), place)),
+        Answer::Prove => {
+            // Whoever brought a token back is proven, and is not asked again.
+            if let Err(error) = incoming.retry() {
+                error.into_incoming().ignore();
+            }
+        }
+        Answer::Refuse => incoming.refuse(),
+    }
+    None
+}
+
 async fn handshake(
     connecting: quinn::Connecting,
     registry: Arc<Registry>,
+    mut place: Option<Place>,
 ) -> Result<Established, TransportError> {
     let connection = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting)
         .await
@@ -276,7 +302,10 @@ async fn handshake(
         .admit(peer, &connection)
         .await
         .ok_or(TransportError::Blocked)?;
-    Ok((peer, Muxer::new(connection, registration)))
+    if let Some(place) = &mut place {
+        place.established();
+    }
+    Ok((peer, Muxer::new(connection, registration, place)))
 }
 
 /// Whose certificate the handshake verified.

@@ -6,9 +6,13 @@
 //! sealed. It learns its clients' addresses and which connections share a route.
 //!
 //! What it deliberately lacks: accounts, storage, logs of who or where, outgoing connections, knowledge of circles,
-//! and queues that grow. What a client cannot take at once pushes out the oldest packet waiting for it.
+//! and queues that grow. What a client cannot take at once pushes out the oldest packet waiting for it. A client that
+//! goes on sending more than its share is cut.
 
+mod config;
 mod hub;
+mod limits;
+mod metrics;
 mod session;
 mod stats;
 mod swarm;
@@ -17,80 +21,28 @@ mod topics;
 use std::{
     net::SocketAddr,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use libp2p::{PeerId, identity::Keypair};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::net::{
-    Behaviour, BehaviourLimits, Budget, Buffers, DialPolicy, Observer, QuicConfig, QuicTransport,
-    Registry, RelayAddress, Role, SocketFactory, Tasks, TransportError, dialable, udp_sockets,
+    Behaviour, BehaviourLimits, Buffers, DialPolicy, Gate, GateLimits, Observer, QuicConfig,
+    QuicTransport, Registry, RelayAddress, Role, SocketFactory, Tasks, TransportError, dialable,
+    udp_sockets,
 };
 
+pub use config::{ConfigError, RelayFile};
+pub use limits::RelayLimits;
 pub use stats::RelayStats;
+
+/// How often it is looked whether everybody has gone.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Most addresses a relay listens on.
 pub const MAX_LISTEN: usize = 4;
-
-/// What one client, and all clients together, may take.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RelayLimits {
-    /// Connections in all.
-    pub connections: u32,
-    /// Handshakes under way.
-    pub pending: u32,
-    /// Resident memory beyond which no connection is taken, bytes.
-    pub memory_bytes: usize,
-    /// Media routes in all.
-    pub routes: usize,
-    /// Connections on one route: the members of a circle.
-    pub slots_per_route: usize,
-    /// Routes one connection is attached to: this epoch's and the last one's.
-    pub routes_per_connection: usize,
-    /// Datagrams taken from one connection.
-    pub datagrams: Budget,
-    /// Route requests taken from one connection.
-    pub route_requests: Budget,
-    /// Topics in all.
-    pub topics: usize,
-    /// Topics one client may subscribe to.
-    pub topics_per_client: usize,
-    /// Control messages taken from one client.
-    pub messages: Budget,
-    /// Bytes of control messages taken from one client; the burst lets one catch-up answer (256 KiB) through.
-    pub message_bytes: Budget,
-}
-
-impl Default for RelayLimits {
-    fn default() -> Self {
-        Self {
-            connections: 512,
-            pending: 128,
-            memory_bytes: 1 << 30,
-            routes: 256,
-            slots_per_route: 16,
-            routes_per_connection: 2,
-            datagrams: Budget {
-                per_second: 150.0,
-                burst: 75.0,
-            },
-            route_requests: Budget {
-                per_second: 2.0,
-                burst: 16.0,
-            },
-            topics: 1_024,
-            topics_per_client: 16,
-            messages: Budget {
-                per_second: 20.0,
-                burst: 100.0,
-            },
-            message_bytes: Budget {
-                per_second: 64.0 * 1024.0,
-                burst: 512.0 * 1024.0,
-            },
-        }
-    }
-}
 
 /// What a relay needs.
 #[derive(Clone)]
@@ -101,6 +53,8 @@ pub struct RelayConfig {
     pub identity: Keypair,
     /// What clients may take.
     pub limits: RelayLimits,
+    /// Where to answer `GET /metrics` and `GET /healthz` over HTTP, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// What opens UDP sockets.
     pub socket: SocketFactory,
 }
@@ -113,6 +67,7 @@ impl RelayConfig {
             listen,
             identity,
             limits: RelayLimits::default(),
+            metrics: None,
             socket: udp_sockets(),
         }
     }
@@ -127,6 +82,9 @@ pub enum RelayError {
     /// Nothing, or more than [`MAX_LISTEN`] addresses, to listen on.
     #[error("a relay listens on 1 to {MAX_LISTEN} addresses, not {0}")]
     Listen(usize),
+    /// The port for metrics could not be opened.
+    #[error("metrics cannot be answered there: {0}")]
+    Metrics(#[source] std::io::Error),
     /// TLS, QUIC or the transport could not be configured.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -144,7 +102,10 @@ pub struct Relay {
     pub peer: PeerId,
     /// Addresses clients can be given, the likeliest first.
     pub addresses: Vec<RelayAddress>,
+    /// Where metrics are answered.
+    pub metrics: Option<SocketAddr>,
     hub: Arc<hub::Hub>,
+    gate: Arc<Gate>,
     tasks: Tasks,
 }
 
@@ -179,17 +140,29 @@ impl Relay {
             .map(|addr| RelayAddress { peer, addr })
             .collect();
 
+        let metrics = config.metrics.map(listen_for_metrics).transpose()?;
         let registry = Registry::new();
         let hub = hub::Hub::new(config.limits, tasks.clone());
         let observer: Weak<dyn Observer> = Arc::downgrade(&hub) as Weak<dyn Observer>;
         registry.observe(observer);
-        let transport = QuicTransport::new(quic, endpoints.clone(), DialPolicy::Nobody, registry);
+        let gate = Gate::new(GateLimits {
+            connections: config.limits.connections_per_address,
+            attempts: config.limits.attempts,
+            unproven: config.limits.pending / 4,
+        });
+        let transport = QuicTransport::new(
+            quic,
+            endpoints.clone(),
+            DialPolicy::Nobody,
+            registry,
+            Arc::clone(&gate),
+        );
         let limits = BehaviourLimits {
             connections: config.limits.connections,
             per_peer: 3,
             pending: config.limits.pending,
             topics_per_peer: config.limits.topics_per_client,
-            memory_bytes: config.limits.memory_bytes,
+            memory_bytes: (config.limits.memory_mib as usize) << 20,
         };
         let behaviour =
             Behaviour::new(&config.identity, Role::Relay, &limits).map_err(RelayError::Gossip)?;
@@ -206,12 +179,30 @@ impl Relay {
             },
         )?;
         tasks.spawn_to_the_end(swarm.run(cancel));
+        let bound = metrics.as_ref().and_then(|m| m.local_addr().ok());
+        if let Some(listener) = metrics {
+            tasks.spawn(metrics::serve(listener, Arc::clone(&hub)));
+        }
         Ok(Self {
             peer,
             addresses,
+            metrics: bound,
             hub,
+            gate,
             tasks,
         })
+    }
+
+    /// Lets nobody new in, and returns when the last client has gone, or after `patience`.
+    pub async fn drain(&self, patience: Duration) {
+        self.gate.close();
+        self.hub.counters.drain();
+        let empty = async {
+            while self.stats().connections > 0 {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, empty).await;
     }
 
     /// What it has done so far, in sum; nothing about anybody.
@@ -224,6 +215,14 @@ impl Relay {
     pub async fn closed(self) {
         self.tasks.joined().await;
     }
+}
+
+/// Opens the port at once, so that the operator hears of it at once if it is taken.
+fn listen_for_metrics(address: SocketAddr) -> Result<TcpListener, RelayError> {
+    let listener = std::net::TcpListener::bind(address).map_err(RelayError::Metrics)?;
+    (listener.set_nonblocking(true))
+        .and_then(|()| TcpListener::from_std(listener))
+        .map_err(RelayError::Metrics)
 }
 
 /// Runs a relay until `cancel`.

@@ -12,7 +12,7 @@ use super::{
     stats::count,
 };
 use crate::net::{
-    TokenBucket,
+    CLOSE_EXCESS, TokenBucket,
     wire::{Frame, StreamEnd, read_frame, read_preface, write_frame},
 };
 
@@ -51,12 +51,19 @@ impl Session {
     }
 
     async fn forward_datagrams(self: Arc<Self>, hub: Arc<Hub>) {
-        let mut bucket = TokenBucket::new(hub.limits.datagrams, Instant::now());
+        let begun = Instant::now();
+        let mut bucket = TokenBucket::new(hub.limits.datagrams, begun);
+        let mut excess = TokenBucket::new(hub.limits.excess, begun);
         while let Ok(datagram) = self.connection.read_datagram().await {
-            if bucket.take(1.0, Instant::now()) {
+            let now = Instant::now();
+            if bucket.take(1.0, now) {
                 hub.forward(&self, datagram);
-            } else {
-                count(&hub.counters.datagrams_refused);
+                continue;
+            }
+            count(&hub.counters.datagrams_refused);
+            if !excess.take(1.0, now) {
+                count(&hub.counters.clients_cut);
+                self.connection.close(CLOSE_EXCESS.into(), b"");
             }
         }
         hub.counters.connections.fetch_sub(1, Relaxed);

@@ -1,64 +1,113 @@
 //! Sums over all clients. Nothing here can be traced to a connection, a route or a topic.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
-/// What a relay has done and holds, in sum.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RelayStats {
-    /// Connections open now.
-    pub connections: u64,
-    /// Routes alive now.
-    pub routes: u64,
-    /// Topics forwarded now.
-    pub topics: u64,
-    /// Subscriptions of clients to topics now.
-    pub subscriptions: u64,
-    /// Datagrams taken in.
-    pub datagrams_in: u64,
-    /// Copies handed to QUIC.
-    pub datagrams_out: u64,
-    /// Datagrams dropped on arrival: of the wrong form, on no route, or over the rate.
-    pub datagrams_refused: u64,
-    /// Copies dropped on departure: the recipient's path or queue could not take them.
-    pub datagrams_dropped: u64,
-    /// Control messages handed on.
-    pub messages: u64,
-    /// Control messages dropped for being over the rate.
-    pub messages_dropped: u64,
-    /// Route requests refused.
-    pub routes_refused: u64,
+/// A relay that has not looked at its clock for this long is stuck.
+const STUCK: Duration = Duration::from_secs(5);
+
+/// What a number is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Only grows.
+    Counter,
+    /// How it is now.
+    Gauge,
 }
 
-/// The counters behind [`RelayStats`].
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) connections: AtomicU64,
-    pub(crate) routes: AtomicU64,
-    pub(crate) topics: AtomicU64,
-    pub(crate) subscriptions: AtomicU64,
-    pub(crate) datagrams_in: AtomicU64,
-    pub(crate) datagrams_out: AtomicU64,
-    pub(crate) datagrams_refused: AtomicU64,
-    pub(crate) datagrams_dropped: AtomicU64,
-    pub(crate) messages: AtomicU64,
-    pub(crate) messages_dropped: AtomicU64,
-    pub(crate) routes_refused: AtomicU64,
+/// How a relay is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    Well,
+    /// It was asked to end, and lets nobody in.
+    Draining,
+    /// Its loop does not go round.
+    Stuck,
+}
+
+/// Writes the sums down once: as what is told, as what is counted, and as rows for metrics.
+macro_rules! sums {
+    ($($kind:ident $name:ident: $help:literal,)*) => {
+        /// What a relay has done and holds, in sum.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct RelayStats {
+            $(#[doc = $help] pub $name: u64,)*
+        }
+
+        impl RelayStats {
+            /// Name, meaning, kind and value of each.
+            pub(crate) fn rows(&self) -> Vec<(&'static str, &'static str, Kind, u64)> {
+                vec![$((stringify!($name), $help, Kind::$kind, self.$name),)*]
+            }
+        }
+
+        /// The counters behind [`RelayStats`].
+        #[derive(Debug)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: AtomicU64,)*
+            began: Instant,
+            /// When the loop last went round, milliseconds after it began.
+            alive_ms: AtomicU64,
+            draining: AtomicBool,
+        }
+
+        impl Default for Counters {
+            fn default() -> Self {
+                Self {
+                    $($name: AtomicU64::new(0),)*
+                    began: Instant::now(),
+                    alive_ms: AtomicU64::new(0),
+                    draining: AtomicBool::new(false),
+                }
+            }
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> RelayStats {
+                RelayStats { $($name: self.$name.load(Relaxed),)* }
+            }
+        }
+    };
+}
+
+sums! {
+    Gauge connections: "Connections open now",
+    Gauge routes: "Media routes alive now",
+    Gauge topics: "Gossip topics forwarded now",
+    Gauge subscriptions: "Subscriptions of clients to topics now",
+    Counter datagrams_in: "Datagrams taken in",
+    Counter datagrams_out: "Copies handed to QUIC",
+    Counter datagrams_refused: "Datagrams dropped on arrival, of the wrong form, on no route, or over the rate",
+    Counter datagrams_dropped: "Copies dropped on departure, as the path or queue could not take them",
+    Counter messages: "Control messages handed on",
+    Counter messages_dropped: "Control messages dropped for being over the rate",
+    Counter routes_refused: "Route requests refused",
+    Counter clients_cut: "Connections cut because their client went on sending too much",
 }
 
 impl Counters {
-    pub(crate) fn snapshot(&self) -> RelayStats {
-        RelayStats {
-            connections: self.connections.load(Relaxed),
-            routes: self.routes.load(Relaxed),
-            topics: self.topics.load(Relaxed),
-            subscriptions: self.subscriptions.load(Relaxed),
-            datagrams_in: self.datagrams_in.load(Relaxed),
-            datagrams_out: self.datagrams_out.load(Relaxed),
-            datagrams_refused: self.datagrams_refused.load(Relaxed),
-            datagrams_dropped: self.datagrams_dropped.load(Relaxed),
-            messages: self.messages.load(Relaxed),
-            messages_dropped: self.messages_dropped.load(Relaxed),
-            routes_refused: self.routes_refused.load(Relaxed),
+    /// The loop goes round.
+    pub(crate) fn alive(&self) {
+        let ms = self.began.elapsed().as_millis();
+        self.alive_ms
+            .store(u64::try_from(ms).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Nobody new is let in from now on.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let alive = Duration::from_millis(self.alive_ms.load(Relaxed));
+        if self.began.elapsed().saturating_sub(alive) > STUCK {
+            Health::Stuck
+        } else if self.draining.load(Relaxed) {
+            Health::Draining
+        } else {
+            Health::Well
         }
     }
 }

@@ -15,7 +15,7 @@ use libp2p::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{RelayError, RelayLimits, hub::Hub, stats::count, topics::Topics};
+use super::{RelayError, RelayLimits, hub::Hub, stats::count, topics::{Admission, Topics}};
 use crate::net::{
     Behaviour, BehaviourEvent, QuicTransport, Tasks, TransportError, ident_topic, quic_multiaddr,
     swarm_config, topic_of,
@@ -23,6 +23,9 @@ use crate::net::{
 
 /// Time given to connections to say that they close.
 const CLOSE: Duration = Duration::from_millis(300);
+
+/// How often the loop shows that it goes round.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// What the task is given beside its transport and behaviour.
 pub(crate) struct Setup {
@@ -71,9 +74,11 @@ impl RelaySwarm {
 
     /// Runs until `cancel`, then closes everything and ends all tasks.
     pub(crate) async fn run(mut self, cancel: CancellationToken) {
+        let mut pulse = tokio::time::interval(PULSE);
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
+                _ = pulse.tick() => self.setup.hub.counters.alive(),
                 event = self.swarm.select_next_some() => self.handle_event(event),
             }
         }
@@ -145,17 +150,23 @@ impl RelaySwarm {
                 message,
             } => {
                 let counters = &self.setup.hub.counters;
-                let acceptance =
-                    if self
-                        .topics
-                        .admits(&propagation_source, message.data.len(), Instant::now())
-                    {
+                let now = Instant::now();
+                let admission = (self.topics).admits(&propagation_source, message.data.len(), now);
+                let acceptance = match admission {
+                    Admission::Forward => {
                         count(&counters.messages);
                         MessageAcceptance::Accept
-                    } else {
+                    }
+                    Admission::Drop | Admission::Cut => {
                         count(&counters.messages_dropped);
                         MessageAcceptance::Ignore
-                    };
+                    }
+                };
+                if admission == Admission::Cut
+                    && self.swarm.disconnect_peer_id(propagation_source).is_ok()
+                {
+                    count(&counters.clients_cut);
+                }
                 self.swarm
                     .behaviour_mut()
                     .gossip

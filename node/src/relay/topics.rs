@@ -8,12 +8,24 @@ use std::{
 use libp2p::PeerId;
 
 use super::RelayLimits;
-use crate::net::{Allowance, Topic};
+use crate::net::{Allowance, TokenBucket, Topic};
+
+/// What is done with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is handed on.
+    Forward,
+    /// It is over the client's budget.
+    Drop,
+    /// So is it, after too many of the kind: the client is to go.
+    Cut,
+}
 
 /// One client, as the gossip hub knows it.
 struct Client {
     topics: HashSet<Topic>,
     allowance: Allowance,
+    excess: TokenBucket,
 }
 
 /// See the module.
@@ -46,9 +58,11 @@ impl Topics {
     /// A client is connected.
     pub(crate) fn handle_connected(&mut self, peer: PeerId, now: Instant) {
         let (messages, bytes) = (self.limits.messages, self.limits.message_bytes);
+        let excess = self.limits.excess;
         self.clients.entry(peer).or_insert_with(|| Client {
             topics: HashSet::new(),
             allowance: Allowance::new(messages, bytes, now),
+            excess: TokenBucket::new(excess, now),
         });
     }
 
@@ -90,11 +104,18 @@ impl Topics {
             .collect()
     }
 
-    /// Whether a message of this size from this client is within its budget.
-    pub(crate) fn admits(&mut self, peer: &PeerId, bytes: usize, now: Instant) -> bool {
-        self.clients
-            .get_mut(peer)
-            .is_some_and(|client| client.allowance.admits(bytes, now))
+    /// What is to be done with a message of this size from this client.
+    pub(crate) fn admits(&mut self, peer: &PeerId, bytes: usize, now: Instant) -> Admission {
+        let Some(client) = self.clients.get_mut(peer) else {
+            return Admission::Drop;
+        };
+        if client.allowance.admits(bytes, now) {
+            Admission::Forward
+        } else if client.excess.take(1.0, now) {
+            Admission::Drop
+        } else {
+            Admission::Cut
+        }
     }
 
     fn release(&mut self, topic: Topic) -> bool {
@@ -172,16 +193,22 @@ mod tests {
     fn budgets_count_messages_and_bytes() {
         let (mut topics, one, two) = topics();
         let now = Instant::now();
-        assert_eq!(
-            (0..500).filter(|_| topics.admits(&one, 10, now)).count(),
-            100
-        );
-        assert_eq!(
-            (0..500)
-                .filter(|_| topics.admits(&two, 16 * 1024, now))
-                .count(),
-            32
-        );
-        assert!(!topics.admits(&PeerId::random(), 1, now));
+        let mut forwarded = |peer, bytes| {
+            let admitted = (0..500).map(|_| topics.admits(peer, bytes, now));
+            admitted.filter(|a| *a == Admission::Forward).count()
+        };
+        assert_eq!(forwarded(&one, 10), 100);
+        assert_eq!(forwarded(&two, 16 * 1024), 32);
+        assert_eq!(topics.admits(&PeerId::random(), 1, now), Admission::Drop);
+    }
+
+    #[test]
+    fn whoever_goes_on_is_to_go() {
+        let (mut topics, one, _) = topics();
+        let now = Instant::now();
+        let admitted: Vec<_> = (0..700).map(|_| topics.admits(&one, 10, now)).collect();
+        let last_dropped = admitted.iter().rposition(|a| *a == Admission::Drop);
+        assert_eq!(last_dropped, Some(599), "a hundred forwarded, 500 dropped");
+        assert_eq!(admitted.last(), Some(&Admission::Cut));
     }
 }

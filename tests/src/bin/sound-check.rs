@@ -185,7 +185,7 @@ fn room(args: &Args, speech: &[Vec<f32>], clips: Option<&Clips>) -> Result<()> {
             "  level of speech beside it  {:>+7.1} dB",
             echo.speech_kept_db
         );
-        for (name, words) in [("without", echo.without), ("with", echo.with)] {
+        for (name, words) in [("without", echo.without), ("with", Words::mean(&echo.with))] {
             if let Some(Words { words, quality }) = words {
                 println!(
                     "  {name:<7} echo, after clean-up {words:>6.2} % words wrong, quality {quality:.2}"

@@ -1,0 +1,191 @@
+//! The operator's file: one TOML document, every part of which may be left out.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::{MAX_LISTEN, RelayLimits};
+
+/// What an operator may say. Unknown names are mistakes, so that none is misspelt unnoticed.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RelayFile {
+    /// UDP addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses that leaders are given, where they are not the machine's own: behind a router, in a container.
+    pub public: Vec<SocketAddr>,
+    /// Where the lasting identity is kept; made on first use.
+    pub identity: PathBuf,
+    /// Where to answer `GET /metrics` and `GET /healthz`; nowhere if left out.
+    pub metrics: Option<SocketAddr>,
+    /// How long circles under way may go on after the relay was asked to end, seconds.
+    pub drain_seconds: u64,
+    /// What clients may take.
+    pub limits: RelayLimits,
+}
+
+impl Default for RelayFile {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 4433))],
+            public: Vec::new(),
+            identity: "undertone-relay.key".into(),
+            metrics: None,
+            drain_seconds: 60,
+            limits: RelayLimits::default(),
+        }
+    }
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Read(#[from] std::io::Error),
+    /// It is not TOML, or says something unknown; the error shows where.
+    #[error("{0}")]
+    Syntax(#[from] toml::de::Error),
+    /// It says something impossible.
+    #[error("{name} {mistake}")]
+    Value {
+        /// What.
+        name: String,
+        /// Why.
+        mistake: String,
+    },
+}
+
+impl RelayFile {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which says what is wrong and, where it can, in which line.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(&std::fs::read_to_string(path)?)
+    }
+
+    /// Checks the text of a file.
+    ///
+    /// # Errors
+    /// As [`RelayFile::read`].
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let file: Self = toml::from_str(text)?;
+        file.check()?;
+        Ok(file)
+    }
+
+    /// Whether a relay of use could be run with it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for the first that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |name: &str, mistake: &str| {
+            Err(ConfigError::Value {
+                name: name.into(),
+                mistake: mistake.into(),
+            })
+        };
+        if self.listen.is_empty() || self.listen.len() > MAX_LISTEN {
+            return wrong("listen", "needs one to four addresses");
+        }
+        let mut ports = BTreeMap::<_, usize>::new();
+        for address in &self.listen {
+            *ports.entry(address).or_default() += 1;
+        }
+        if ports.values().any(|n| *n > 1) {
+            return wrong("listen", "names an address twice");
+        }
+        if self.public.len() > MAX_LISTEN {
+            return wrong("public", "has room for four addresses");
+        }
+        let reachable =
+            |a: &SocketAddr| a.port() != 0 && !a.ip().is_unspecified() && !a.ip().is_multicast();
+        if !self.public.iter().all(reachable) {
+            return wrong("public", "needs addresses and ports that can be called");
+        }
+        match self.limits.mistake() {
+            Some((name, mistake)) => wrong(&format!("limits.{name}"), mistake),
+            None => Ok(()),
+        }
+    }
+
+    /// What is no mistake, but may not be meant.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if self.metrics.is_some_and(|a| !a.ip().is_loopback()) {
+            remarks.push("metrics can be read from other machines: they are sums, yet show how busy the relay is".into());
+        }
+        if self.public.is_empty() && self.listen.iter().all(|a| a.ip().is_loopback()) {
+            remarks.push("listen has this machine's own address only: nobody else can connect".into());
+        }
+        if self.listen.iter().any(|a| a.port() == 0) {
+            remarks.push("listen has port 0, which is another one after each start: leaders' circles will not find the relay".into());
+        }
+        remarks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        RelayFile::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(RelayFile::parse("").unwrap(), RelayFile::default());
+    }
+
+    #[test]
+    fn the_example_says_the_defaults() {
+        let example = include_str!("../../operators/relay.toml");
+        let said = RelayFile::parse(example).unwrap();
+        // With every setting that is there to be changed switched on.
+        let all: String = example
+            .lines()
+            .map(|line| match line.strip_prefix("#: ") {
+                Some(setting) => format!("{setting}\n"),
+                None => format!("{line}\n"),
+            })
+            .collect();
+        let all = RelayFile::parse(&all).unwrap();
+        assert_eq!(all.limits, RelayLimits::default());
+        assert_eq!(all.drain_seconds, RelayFile::default().drain_seconds);
+        assert_eq!(said.limits, all.limits);
+        let named = toml::Value::try_from(RelayLimits::default()).unwrap();
+        for name in named.as_table().unwrap().keys() {
+            let is_said = example.lines().any(|l| l.starts_with(&format!("#: {name} = ")));
+            assert!(is_said, "the example leaves {name} out");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert!(error("lisen = []").contains("lisen"));
+        assert!(error("[limits]\nconections = 3").contains("line 2"));
+        assert!(error("listen = []").contains("one to four"));
+        assert!(error("listen = [\"1.2.3.4:5\", \"1.2.3.4:5\"]").contains("twice"));
+        assert!(error("public = [\"0.0.0.0:4433\"]").contains("called"));
+        assert!(error("[limits]\nslots_per_route = 1").contains("limits.slots_per_route"));
+        assert!(error("limits.datagrams = { per_second = 20, burst = 5 }").contains("fifty"));
+        assert!(error("limits.messages = { per_second = nan, burst = 5 }").contains("messages"));
+        assert!(error("limits.messages = { per_second = 1 }").contains("burst"));
+    }
+
+    #[test]
+    fn remarks_are_made_where_something_may_not_be_meant() {
+        let remarks = |text: &str| RelayFile::parse(text).unwrap().remarks().join("\n");
+        assert!(remarks("metrics = \"0.0.0.0:9433\"").contains("other machines"));
+        assert!(remarks("listen = [\"127.0.0.1:0\"]").contains("nobody else"));
+        assert!(remarks("listen = [\"127.0.0.1:0\"]").contains("port 0"));
+        assert_eq!(remarks(""), "");
+    }
+}

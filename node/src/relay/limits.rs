@@ -1,0 +1,110 @@
+//! What one client, and all clients together, may take of a relay.
+
+use serde::{Deserialize, Serialize};
+
+use crate::net::Budget;
+
+/// See the module. In the operator's file the names are these, and what is not named keeps its default.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RelayLimits {
+    /// Connections in all.
+    pub connections: u32,
+    /// Connections from one address (of IPv6, from one /64): a shelter's whole circle may be behind one.
+    pub connections_per_address: u32,
+    /// Attempts to connect from one address.
+    pub attempts: Budget,
+    /// Handshakes under way. From a quarter of them on, newcomers have to prove their address first.
+    pub pending: u32,
+    /// Resident memory beyond which no connection is taken, MiB.
+    pub memory_mib: u32,
+    /// Media routes in all.
+    pub routes: usize,
+    /// Connections on one route: the members of a circle.
+    pub slots_per_route: usize,
+    /// Routes one connection is attached to: this epoch's and the last one's.
+    pub routes_per_connection: usize,
+    /// Datagrams taken from one connection.
+    pub datagrams: Budget,
+    /// Route requests taken from one connection.
+    pub route_requests: Budget,
+    /// Topics in all.
+    pub topics: usize,
+    /// Topics one client may subscribe to.
+    pub topics_per_client: usize,
+    /// Control messages taken from one client.
+    pub messages: Budget,
+    /// Bytes of control messages taken from one client; the burst lets one catch-up answer (256 KiB) through.
+    pub message_bytes: Budget,
+    /// What one client may send beyond all this, to be dropped, before its connection is cut.
+    pub excess: Budget,
+}
+
+impl Default for RelayLimits {
+    fn default() -> Self {
+        let budget = |per_second: f64, burst: f64| Budget { per_second, burst };
+        Self {
+            connections: 512,
+            connections_per_address: 64,
+            attempts: budget(2.0, 128.0),
+            pending: 128,
+            memory_mib: 1024,
+            routes: 256,
+            slots_per_route: 16,
+            routes_per_connection: 2,
+            datagrams: budget(150.0, 75.0),
+            route_requests: budget(2.0, 16.0),
+            topics: 1_024,
+            topics_per_client: 16,
+            messages: budget(20.0, 100.0),
+            message_bytes: budget(64.0 * 1024.0, 512.0 * 1024.0),
+            excess: budget(50.0, 500.0),
+        }
+    }
+}
+
+impl RelayLimits {
+    /// The first limit with which a relay would be of no use, and why.
+    pub(crate) fn mistake(&self) -> Option<(&'static str, &'static str)> {
+        let budgets = [
+            ("attempts", self.attempts),
+            ("datagrams", self.datagrams),
+            ("route_requests", self.route_requests),
+            ("messages", self.messages),
+            ("message_bytes", self.message_bytes),
+            ("excess", self.excess),
+        ];
+        for (name, Budget { per_second, burst }) in budgets {
+            if !(per_second.is_finite() && per_second > 0.0 && burst.is_finite() && burst >= 1.0) {
+                return Some((name, "needs a rate above 0 and a burst of at least 1"));
+            }
+        }
+        let counts = [
+            ("connections", u64::from(self.connections), 2),
+            (
+                "connections_per_address",
+                u64::from(self.connections_per_address),
+                1,
+            ),
+            ("pending", u64::from(self.pending), 4),
+            ("memory_mib", u64::from(self.memory_mib), 64),
+            ("routes", self.routes as u64, 1),
+            ("slots_per_route", self.slots_per_route as u64, 2),
+            (
+                "routes_per_connection",
+                self.routes_per_connection as u64,
+                2,
+            ),
+            ("topics", self.topics as u64, 2),
+            ("topics_per_client", self.topics_per_client as u64, 4),
+        ];
+        let small = counts.into_iter().find(|(_, count, least)| count < least);
+        if let Some((name, _, _)) = small {
+            return Some((name, "is too small for a circle of two"));
+        }
+        if self.datagrams.per_second < 50.0 {
+            return Some(("datagrams", "is less than the fifty a second of one voice"));
+        }
+        None
+    }
+}
