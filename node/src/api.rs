@@ -7,6 +7,7 @@ use std::time::Duration;
 use undertone_dsp::{Character, CleanUp, Difference};
 pub use undertone_protocol::circle::Role;
 pub use undertone_protocol::id::{CircleId, PublicKey, TextsHash};
+pub use undertone_protocol::operator::OperatorCard;
 pub use undertone_protocol::record::{AdmissionMode, FloorMode, Gratitude, RouteKind};
 
 /// Everything a person can ask of their node.
@@ -269,6 +270,8 @@ pub struct Door {
     pub route: RouteKind,
     /// Who could see the person's internet address, in one plain sentence.
     pub who_sees_address: String,
+    /// What the relay says of whoever runs it, signed by the relay; none in a direct circle, or if it says nothing.
+    pub operator: Option<OperatorCard>,
     /// Whether this is a practice circle on this machine only.
     pub practice: bool,
     /// The texts that its members agree to, as `undertone_protocol::texts::by_hash` finds them.

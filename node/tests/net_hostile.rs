@@ -24,6 +24,10 @@ struct Rude {
 
 impl Rude {
     async fn connect(addr: SocketAddr) -> Self {
+        Self::try_connect(addr).await.unwrap()
+    }
+
+    async fn try_connect(addr: SocketAddr) -> Result<Self, quinn::ConnectionError> {
         let keypair = Keypair::generate_ed25519();
         let tls = libp2p_tls::make_client_config(&keypair, None).unwrap();
         let mut config =
@@ -32,16 +36,12 @@ impl Rude {
         transport.datagram_send_buffer_size(1024 * 1024);
         config.transport_config(Arc::new(transport));
         let endpoint = quinn::Endpoint::client(LOCAL).unwrap();
-        let connection = endpoint
-            .connect_with(config, addr, "l")
-            .unwrap()
-            .await
-            .unwrap();
-        Self {
+        let connection = endpoint.connect_with(config, addr, "l").unwrap().await?;
+        Ok(Self {
             peer: keypair.public().to_peer_id(),
             connection,
             _endpoint: endpoint,
-        }
+        })
     }
 
     /// Datagrams of every wrong form, and some of the right one that mean nothing.
@@ -257,19 +257,77 @@ async fn whoever_attaches_twice_or_everywhere_is_refused() {
     relay.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_goes_on_flooding_is_cut_and_others_hear_each_other() {
+    let relay = TestRelay::new();
+    let mut nodes = circle(&relay, 2).await;
+    let rude = Rude::connect(relay.address().addr).await;
+    let flood = async {
+        while rude.connection.close_reason().is_none() {
+            for _ in 0..64 {
+                let _ = rude.connection.send_datagram(Bytes::from(vec![1; 200]));
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, flood)
+        .await
+        .expect("the connection is cut");
+    assert_eq!(relay.relay.stats().clients_cut, 1);
+    let [a, b] = nodes.get_disjoint_mut([0, 1]).unwrap();
+    b.hears_media(a, "still here").await;
+    assert_eq!(relay.relay.stats().clients_cut, 1);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_has_so_many_connections() {
+    let limits = RelayLimits {
+        connections_per_address: 3,
+        ..RelayLimits::default()
+    };
+    let relay = TestRelay::start(RelayConfig {
+        limits,
+        ..RelayConfig::new(Keypair::generate_ed25519(), vec![LOCAL])
+    });
+    let address = relay.address().addr;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(Rude::connect(address).await);
+    }
+    assert!(Rude::try_connect(address).await.is_err());
+    // As soon as one of them goes there is room.
+    held.pop();
+    relay.until("one gone", |s| s.connections == 2).await;
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while Rude::try_connect(address).await.is_err() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the place stays taken"
+        );
+    }
+    relay.stop().await;
+}
+
 /// The relay's first answers, without their lengths.
 async fn read_answers(client: &Rude, count: usize) -> Vec<Vec<u8>> {
     let read = async {
         let mut stream = client.connection.accept_uni().await.unwrap();
+        let mut preface = [0; 19];
+        stream.read_exact(&mut preface).await.unwrap();
+        assert_eq!(&preface, b"\x12\x00undertone/route/1");
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).await.unwrap();
+        let mut card = vec![0; u16::from_be_bytes(length).into()];
+        stream.read_exact(&mut card).await.unwrap();
         let mut frames = Vec::new();
-        while frames.len() <= count {
+        while frames.len() < count {
             let mut length = [0];
             stream.read_exact(&mut length).await.unwrap();
             let mut frame = vec![0; length[0].into()];
             stream.read_exact(&mut frame).await.unwrap();
             frames.push(frame);
         }
-        assert_eq!(frames.remove(0), b"\x00undertone/route/1");
         frames
     };
     tokio::time::timeout(PATIENCE, read)

@@ -405,3 +405,85 @@ async fn a_member_that_vanishes_without_a_word_is_forgotten() {
     }
     relay.stop().await;
 }
+
+/// One HTTP request to the operator's pages: the whole answer.
+async fn ask(address: std::net::SocketAddr, request: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer))
+        .await
+        .expect("an answer")
+        .unwrap();
+    answer
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operator_is_told_sums_and_how_it_is() {
+    let relay = TestRelay::start(RelayConfig {
+        metrics: Some(LOCAL),
+        ..RelayConfig::new(Keypair::generate_ed25519(), vec![LOCAL])
+    });
+    let pages = relay.relay.metrics.unwrap();
+    let mut nodes = circle(&relay, 2).await;
+    let [a, b] = nodes.get_disjoint_mut([0, 1]).unwrap();
+    b.hears_media(a, "hello").await;
+
+    let page = ask(pages, &get("/metrics")).await;
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    for line in ["undertone_relay_connections 2", "undertone_relay_routes 1"] {
+        assert!(page.lines().any(|l| l == line), "{line} in {page}");
+    }
+    // Nothing about anybody: no address but none at all, no peer, no route.
+    assert!(!page.contains("127.0.0.1") && !page.contains(&a.peer().to_string()));
+    assert!(ask(pages, &get("/healthz")).await.ends_with("well\n"));
+    assert!(
+        ask(pages, &get("/routes"))
+            .await
+            .starts_with("HTTP/1.1 404")
+    );
+    for nonsense in ["\r\n\r\n", "GET /metrics\r\n\r\n", &"A".repeat(100_000)] {
+        let _ = tokio::time::timeout(PATIENCE, async {
+            use tokio::io::AsyncWriteExt;
+            let mut stream = tokio::net::TcpStream::connect(pages).await.unwrap();
+            let _ = stream.write_all(nonsense.as_bytes()).await;
+        })
+        .await;
+    }
+    assert!(ask(pages, &get("/healthz")).await.ends_with("well\n"));
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_drains_lets_circles_finish_and_nobody_in() {
+    let relay = TestRelay::start(RelayConfig {
+        metrics: Some(LOCAL),
+        ..RelayConfig::new(Keypair::generate_ed25519(), vec![LOCAL])
+    });
+    let pages = relay.relay.metrics.unwrap();
+    let mut nodes = circle(&relay, 2).await;
+    let drained = relay.relay.drain(PATIENCE);
+    let meanwhile = async {
+        let [a, b] = nodes.get_disjoint_mut([0, 1]).unwrap();
+        b.hears_media(a, "one moment").await;
+        assert!(ask(pages, &get("/healthz")).await.contains("503"));
+        let mut late = TestNode::relayed(&relay.address());
+        late.expect("the relay refuses", |e| {
+            matches!(e, NetEvent::RelayDown).then_some(())
+        })
+        .await;
+        late.stop().await;
+        for node in nodes {
+            node.stop().await;
+        }
+    };
+    let begun = std::time::Instant::now();
+    tokio::join!(drained, meanwhile);
+    assert!(begun.elapsed() < PATIENCE, "it ends when all have gone");
+    relay.stop().await;
+}

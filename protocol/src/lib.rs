@@ -6,6 +6,7 @@
 //! a voice frame is eighty bytes.
 
 pub mod circle;
+mod cose;
 pub mod id;
 pub mod identity;
 pub mod invite;
@@ -13,6 +14,7 @@ pub mod invite;
 pub mod memo;
 #[cfg(not(feature = "attack"))]
 mod memo;
+pub mod operator;
 pub mod pledge_file;
 pub mod puzzle;
 pub mod record;

@@ -2,7 +2,7 @@
 //! own, then the signature.
 
 use egui::Ui;
-use undertone_node::api::{AdmissionMode, Command, Consent, Door};
+use undertone_node::api::{AdmissionMode, Command, Consent, Door, OperatorCard, RouteKind};
 use undertone_protocol::texts::{ClauseText, Texts};
 
 use super::shell::{Foot, FootPress, gap, page};
@@ -175,6 +175,10 @@ fn charter(ui: &mut Ui, words: &Words, door: &Door, texts: &Texts, known: bool) 
             fact(ui, icon, label, &value);
         }
     });
+    if door.route == RouteKind::Relay {
+        gap(ui, space::S);
+        relay(ui, say, door.operator.as_ref());
+    }
     gap(ui, space::S);
     prose::card(ui, |ui| {
         prose::heading(ui, words.welcome.is_not);
@@ -184,6 +188,26 @@ fn charter(ui: &mut Ui, words: &Words, door: &Door, texts: &Texts, known: bool) 
                 prose::body(ui, line);
             });
         }
+    });
+}
+
+/// Whoever runs the relay, by the card it has signed.
+fn relay(ui: &mut Ui, say: &DoorWords, card: Option<&OperatorCard>) {
+    prose::card(ui, |ui| {
+        prose::heading(ui, say.relay);
+        let Some(card) = card else {
+            prose::body(ui, say.relay_silent);
+            return;
+        };
+        prose::small(ui, say.relay_own_words);
+        gap(ui, space::XS);
+        ui.spacing_mut().item_spacing.y = 14.0;
+        let name = card.name.as_deref().unwrap_or(say.relay_unnamed);
+        let complain = card.complain.as_deref().unwrap_or(say.relay_nowhere);
+        fact(ui, Icon::People, say.relay_by, name);
+        fact(ui, Icon::Eye, say.relay_sees, &card.sees);
+        fact(ui, Icon::Note, say.relay_keeps, &card.keeps);
+        fact(ui, Icon::Speech, say.relay_complain, complain);
     });
 }
 

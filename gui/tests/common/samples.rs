@@ -5,8 +5,8 @@ use std::time::Duration;
 use undertone_dsp::{Character, CleanUp, Difference};
 use undertone_node::api::{
     AdmissionMode, Applicant, Circle, CircleId, Connecting, Connection, Device, DeviceId, Door,
-    Farewell, FloorMode, Heard, LogAct, LogEntry, Member, Notice, Place, PublicKey, Role,
-    RouteKind, Snapshot, Sound, Turn,
+    Farewell, FloorMode, Heard, LogAct, LogEntry, Member, Notice, OperatorCard, Place, PublicKey,
+    Role, RouteKind, Snapshot, Sound, Turn,
 };
 use undertone_protocol::texts;
 
@@ -85,6 +85,16 @@ pub fn door() -> Door {
         route: RouteKind::Relay,
         who_sees_address:
             "The relay at relay.example.org sees your internet address. Members do not.".to_owned(),
+        operator: Some(OperatorCard {
+            key: PublicKey::from_bytes([7; 32]),
+            name: Some("Riverside community network".to_owned()),
+            sees: "The internet address of everybody who connects, when they do, and which connections share a circle. \
+                Not what is said, not who speaks, not what a circle is about or who anybody is in it."
+                .to_owned(),
+            keeps: "Nothing. There are no logs of people, and what it knows of a connection is gone when that ends."
+                .to_owned(),
+            complain: Some("relay@riverside.example".to_owned()),
+        }),
         practice: false,
         texts: texts::hash(),
         signed: None,

@@ -15,6 +15,7 @@ use undertone_dsp::StreamId;
 use undertone_protocol::id::{PublicKey, RecordId, TransportId};
 use undertone_protocol::identity::{GroupKey, Secret};
 use undertone_protocol::invite::{Invite, MAX_TOKEN_MINUTES, Token};
+use undertone_protocol::operator::OperatorCard;
 use undertone_protocol::record::{AdmissionMode, RouteKind};
 use undertone_protocol::session::{
     self, Act, End, Input, Now, Output, Session, SessionConfig, SessionError,
@@ -84,6 +85,9 @@ pub(super) struct Circle {
     addresses: Vec<SocketAddr>,
     connected: usize,
     relay_up: bool,
+    /// The relay, and what it says of whoever runs it.
+    relay: Option<PeerId>,
+    pub operator: Option<OperatorCard>,
     next_dial: Instant,
     clock: Instant,
     /// The single-use token in the invite one shows now, if the circle asks for one.
@@ -149,6 +153,10 @@ impl Circle {
             RouteKind::Direct => Route::Direct,
             RouteKind::Relay => Route::Relay(first_address(&entry.file)?),
         };
+        let relay = match &route {
+            Route::Direct => None,
+            Route::Relay(relay) => Some(relay.peer),
+        };
         let mut secret = *transport.as_bytes();
         let keypair = Keypair::ed25519_from_bytes(&mut secret).map_err(|_| NodeError::BadInvite)?;
         let config = NetworkConfig {
@@ -182,6 +190,8 @@ impl Circle {
             addresses,
             connected: 0,
             relay_up: false,
+            relay,
+            operator: None,
             next_dial: Instant::now(),
             clock,
             token: None,
@@ -407,6 +417,10 @@ impl Circle {
             NetEvent::RelayUp => self.relay_up = true,
             NetEvent::RelayDown => self.relay_up = false,
             NetEvent::Refused { reason } => tracing::debug!(%reason, "network refused"),
+            NetEvent::OperatorCard(card) => match self.relay.as_ref().and_then(transport_key) {
+                Some(key) => self.operator = OperatorCard::verify(&card, &key).ok(),
+                None => self.operator = None,
+            },
             NetEvent::Unreachable(_) | NetEvent::RouteAttached(_) => {}
         }
     }
@@ -596,4 +610,11 @@ fn first_address(file: &CircleFile) -> Result<RelayAddress, NodeError> {
 fn peer_id(transport: &TransportId) -> Option<PeerId> {
     let key = ed25519::PublicKey::try_from_bytes(transport.as_bytes()).ok()?;
     Some(PeerKey::from(key).to_peer_id())
+}
+
+/// The key that a peer's libp2p name was made from.
+fn transport_key(peer: &PeerId) -> Option<PublicKey> {
+    let name = PeerKey::try_decode_protobuf(peer.as_ref().digest()).ok()?;
+    let key = name.try_into_ed25519().ok()?;
+    Some(PublicKey::from_bytes(key.to_bytes()))
 }

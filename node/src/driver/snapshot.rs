@@ -112,6 +112,7 @@ fn door(circle: &Circle, charter: &Charter, signed: Option<TextsHash>) -> Door {
         listener_welcome: charter.listener_welcome,
         route: charter.route,
         who_sees_address: who_sees_address.to_owned(),
+        operator: circle.operator.clone(),
         practice: circle.practice,
         texts: charter.texts,
         signed,

@@ -95,9 +95,8 @@ impl Gate {
         }
         let network = network(address);
         if state.visitors.len() >= MOST_VISITORS && !state.visitors.contains_key(&network) {
-            let recent = |v: &mut Visitor| {
-                v.open > 0 || now.saturating_duration_since(v.seen) < REMEMBERED
-            };
+            let recent =
+                |v: &mut Visitor| v.open > 0 || now.saturating_duration_since(v.seen) < REMEMBERED;
             state.visitors.retain(|_, v| recent(v));
             if state.visitors.len() >= MOST_VISITORS {
                 return Answer::Refuse;

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     types::{NetEvent, Refusal, RouteKey, RouteRefusal},
-    wire::{Frame, StreamEnd, read_frame, read_preface, write_frame},
+    wire::{Frame, StreamEnd, read_card, read_frame, read_preface, write_frame},
 };
 
 /// Routes held at once: this epoch's and the last one's.
@@ -182,6 +182,8 @@ impl RouteClient {
     async fn hear(&self, connection: &quinn::Connection, generation: u64) -> Result<(), StreamEnd> {
         let mut stream = connection.accept_uni().await.map_err(|_| StreamEnd::Gone)?;
         read_preface(&mut stream).await?;
+        let card = NetEvent::OperatorCard(read_card(&mut stream).await?);
+        self.events.send(card).await.map_err(|_| StreamEnd::Gone)?;
         loop {
             let event = match read_frame(&mut stream).await? {
                 Frame::Attached { slot } => self

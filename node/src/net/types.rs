@@ -135,6 +135,8 @@ pub enum NetEvent {
     RelayUp,
     /// Not connected to the relay; it is being dialled again, with growing pauses.
     RelayDown,
+    /// What the relay says of whoever runs it, unverified (`undertone_protocol::operator`).
+    OperatorCard(Bytes),
     /// The relay confirmed a route: media sent now uses it.
     RouteAttached(RouteKey),
     /// A command was not carried out.
@@ -241,6 +243,7 @@ impl fmt::Debug for NetEvent {
             Self::Media { payload, .. } => write!(f, "Media({} bytes)", payload.len()),
             Self::RelayUp => f.write_str("RelayUp"),
             Self::RelayDown => f.write_str("RelayDown"),
+            Self::OperatorCard(card) => write!(f, "OperatorCard({} bytes)", card.len()),
             Self::RouteAttached(_) => f.write_str("RouteAttached"),
             Self::Refused { reason } => write!(f, "Refused({reason})"),
         }

@@ -28,10 +28,14 @@
 //!  relay → member   0x81 attached  slot (8)
 //!  relay → member   0x82 refused   slot (8), reason (8)
 //! ```
+//! Between the relay's preface and its first answer stands its operator's card: its length (16, big-endian), and as many
+//! bytes, at most 2,048 (`undertone_protocol::operator`).
+//!
 //! Reasons: 1 the route is full, 2 too many routes on this connection, 3 the relay is full, 4 the slot is taken.
 //! Closing the stream, or the connection, gives up every slot. Anything else on the stream ends it.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use undertone_protocol::operator::MAX_CARD_BYTES;
 
 use super::{
     MAX_PACKET_BYTES,
@@ -142,6 +146,29 @@ impl Frame {
             _ => None,
         }
     }
+}
+
+/// Writes the operator's card.
+pub(crate) async fn write_card(
+    stream: &mut quinn::SendStream,
+    card: &[u8],
+) -> Result<(), StreamEnd> {
+    let length = u16::try_from(card.len()).map_err(|_| StreamEnd::Protocol)?;
+    let bytes = [&length.to_be_bytes()[..], card].concat();
+    (stream.write_all(&bytes).await).map_err(|_| StreamEnd::Gone)
+}
+
+/// Reads the operator's card, unverified.
+pub(crate) async fn read_card(stream: &mut quinn::RecvStream) -> Result<Bytes, StreamEnd> {
+    let mut length = [0; 2];
+    (stream.read_exact(&mut length).await).map_err(|_| StreamEnd::Gone)?;
+    let length = usize::from(u16::from_be_bytes(length));
+    if length > MAX_CARD_BYTES {
+        return Err(StreamEnd::Protocol);
+    }
+    let mut card = vec![0; length];
+    (stream.read_exact(&mut card).await).map_err(|_| StreamEnd::Gone)?;
+    Ok(card.into())
 }
 
 /// Why a route stream ended.

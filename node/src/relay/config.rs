@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{MAX_LISTEN, RelayLimits};
+use super::{MAX_LISTEN, Operator, RelayLimits};
 
 /// What an operator may say. Unknown names are mistakes, so that none is misspelt unnoticed.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -24,6 +24,8 @@ pub struct RelayFile {
     pub metrics: Option<SocketAddr>,
     /// How long circles under way may go on after the relay was asked to end, seconds.
     pub drain_seconds: u64,
+    /// What people are told at the door of whoever runs the relay.
+    pub operator: Operator,
     /// What clients may take.
     pub limits: RelayLimits,
 }
@@ -36,6 +38,7 @@ impl Default for RelayFile {
             identity: "undertone-relay.key".into(),
             metrics: None,
             drain_seconds: 60,
+            operator: Operator::default(),
             limits: RelayLimits::default(),
         }
     }
@@ -108,6 +111,9 @@ impl RelayFile {
         if !self.public.iter().all(reachable) {
             return wrong("public", "needs addresses and ports that can be called");
         }
+        if let Err(mistake) = self.operator.check() {
+            return wrong("operator:", &mistake.to_string());
+        }
         match self.limits.mistake() {
             Some((name, mistake)) => wrong(&format!("limits.{name}"), mistake),
             None => Ok(()),
@@ -122,10 +128,14 @@ impl RelayFile {
             remarks.push("metrics can be read from other machines: they are sums, yet show how busy the relay is".into());
         }
         if self.public.is_empty() && self.listen.iter().all(|a| a.ip().is_loopback()) {
-            remarks.push("listen has this machine's own address only: nobody else can connect".into());
+            remarks
+                .push("listen has this machine's own address only: nobody else can connect".into());
         }
         if self.listen.iter().any(|a| a.port() == 0) {
             remarks.push("listen has port 0, which is another one after each start: leaders' circles will not find the relay".into());
+        }
+        if self.operator.name.is_none() || self.operator.complain.is_none() {
+            remarks.push("operator has no name, or nowhere to complain: people at the door of a circle are told so".into());
         }
         remarks
     }
@@ -158,11 +168,15 @@ mod tests {
             .collect();
         let all = RelayFile::parse(&all).unwrap();
         assert_eq!(all.limits, RelayLimits::default());
+        assert_eq!(all.operator.sees, Operator::default().sees);
+        assert_eq!(all.operator.keeps, Operator::default().keeps);
         assert_eq!(all.drain_seconds, RelayFile::default().drain_seconds);
         assert_eq!(said.limits, all.limits);
         let named = toml::Value::try_from(RelayLimits::default()).unwrap();
         for name in named.as_table().unwrap().keys() {
-            let is_said = example.lines().any(|l| l.starts_with(&format!("#: {name} = ")));
+            let is_said = example
+                .lines()
+                .any(|l| l.starts_with(&format!("#: {name} = ")));
             assert!(is_said, "the example leaves {name} out");
         }
     }
@@ -178,6 +192,7 @@ mod tests {
         assert!(error("limits.datagrams = { per_second = 20, burst = 5 }").contains("fifty"));
         assert!(error("limits.messages = { per_second = nan, burst = 5 }").contains("messages"));
         assert!(error("limits.messages = { per_second = 1 }").contains("burst"));
+        assert!(error("operator.keeps = \"\"").contains("keeps"));
     }
 
     #[test]
@@ -186,6 +201,8 @@ mod tests {
         assert!(remarks("metrics = \"0.0.0.0:9433\"").contains("other machines"));
         assert!(remarks("listen = [\"127.0.0.1:0\"]").contains("nobody else"));
         assert!(remarks("listen = [\"127.0.0.1:0\"]").contains("port 0"));
-        assert_eq!(remarks(""), "");
+        assert!(remarks("operator.name = \"A\"").contains("nowhere to complain"));
+        let named = "operator = { name = \"A\", complain = \"a@example.org\" }";
+        assert_eq!(remarks(named), "");
     }
 }

@@ -38,15 +38,18 @@ pub(crate) type Slots = Vec<(u8, RouteKey, Arc<Route>)>;
 pub(crate) struct Hub {
     routes: Mutex<HashMap<RouteKey, Arc<Route>>>,
     pub(crate) limits: RelayLimits,
+    /// The operator's, signed.
+    pub(crate) card: Vec<u8>,
     pub(crate) counters: Counters,
     pub(crate) tasks: Tasks,
 }
 
 impl Hub {
-    pub(crate) fn new(limits: RelayLimits, tasks: Tasks) -> Arc<Self> {
+    pub(crate) fn new(limits: RelayLimits, card: Vec<u8>, tasks: Tasks) -> Arc<Self> {
         Arc::new(Self {
             routes: Mutex::default(),
             limits,
+            card,
             counters: Counters::default(),
             tasks,
         })

@@ -132,7 +132,10 @@ mod tests {
             ..RelayStats::default()
         };
         let text = metrics(stats).unwrap();
-        assert!(text.contains("undertone_relay_datagrams_in_total 7\n"), "{text}");
+        assert!(
+            text.contains("undertone_relay_datagrams_in_total 7\n"),
+            "{text}"
+        );
         assert!(text.ends_with("# EOF\n"));
         let values = text.lines().filter(|line| !line.starts_with('#'));
         assert_eq!(values.count(), stats.rows().len());

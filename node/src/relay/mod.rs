@@ -13,6 +13,7 @@ mod config;
 mod hub;
 mod limits;
 mod metrics;
+mod operator;
 mod session;
 mod stats;
 mod swarm;
@@ -27,6 +28,7 @@ use std::{
 use libp2p::{PeerId, identity::Keypair};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use undertone_protocol::operator::CardError;
 
 use crate::net::{
     Behaviour, BehaviourLimits, Buffers, DialPolicy, Gate, GateLimits, Observer, QuicConfig,
@@ -36,6 +38,7 @@ use crate::net::{
 
 pub use config::{ConfigError, RelayFile};
 pub use limits::RelayLimits;
+pub use operator::Operator;
 pub use stats::RelayStats;
 
 /// How often it is looked whether everybody has gone.
@@ -51,6 +54,8 @@ pub struct RelayConfig {
     pub listen: Vec<SocketAddr>,
     /// Its lasting identity: clients pin it. Keeping it is the caller's business.
     pub identity: Keypair,
+    /// What clients are told of whoever runs it.
+    pub operator: Operator,
     /// What clients may take.
     pub limits: RelayLimits,
     /// Where to answer `GET /metrics` and `GET /healthz` over HTTP, if anywhere.
@@ -66,9 +71,23 @@ impl RelayConfig {
         Self {
             listen,
             identity,
+            operator: Operator::default(),
             limits: RelayLimits::default(),
             metrics: None,
             socket: udp_sockets(),
+        }
+    }
+}
+
+impl RelayConfig {
+    /// As the operator's file has it.
+    #[must_use]
+    pub fn from_file(identity: Keypair, file: RelayFile) -> Self {
+        Self {
+            operator: file.operator,
+            limits: file.limits,
+            metrics: file.metrics,
+            ..Self::new(identity, file.listen)
         }
     }
 }
@@ -82,6 +101,12 @@ pub enum RelayError {
     /// Nothing, or more than [`MAX_LISTEN`] addresses, to listen on.
     #[error("a relay listens on 1 to {MAX_LISTEN} addresses, not {0}")]
     Listen(usize),
+    /// The operator's card has a text that cannot be shown.
+    #[error("operator: {0}")]
+    Card(#[from] CardError),
+    /// Its identity is not an Ed25519 key.
+    #[error("a relay's identity is an Ed25519 key")]
+    Identity,
     /// The port for metrics could not be opened.
     #[error("metrics cannot be answered there: {0}")]
     Metrics(#[source] std::io::Error),
@@ -119,6 +144,7 @@ impl Relay {
         if config.listen.is_empty() || config.listen.len() > MAX_LISTEN {
             return Err(RelayError::Listen(config.listen.len()));
         }
+        let card = config.operator.card(&config.identity)?;
         let tasks = Tasks::new();
         let peer = config.identity.public().to_peer_id();
         let quic = QuicConfig::new(&config.identity, Buffers::RELAY)?;
@@ -142,7 +168,7 @@ impl Relay {
 
         let metrics = config.metrics.map(listen_for_metrics).transpose()?;
         let registry = Registry::new();
-        let hub = hub::Hub::new(config.limits, tasks.clone());
+        let hub = hub::Hub::new(config.limits, card, tasks.clone());
         let observer: Weak<dyn Observer> = Arc::downgrade(&hub) as Weak<dyn Observer>;
         registry.observe(observer);
         let gate = Gate::new(GateLimits {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::net::{
     CLOSE_EXCESS, TokenBucket,
-    wire::{Frame, StreamEnd, read_frame, read_preface, write_frame},
+    wire::{Frame, StreamEnd, read_frame, read_preface, write_card, write_frame},
 };
 
 /// Time a client has to take an answer it asked for.
@@ -64,6 +64,7 @@ impl Session {
             if !excess.take(1.0, now) {
                 count(&hub.counters.clients_cut);
                 self.connection.close(CLOSE_EXCESS.into(), b"");
+                break;
             }
         }
         hub.counters.connections.fetch_sub(1, Relaxed);
@@ -83,6 +84,7 @@ impl Session {
             .await
             .map_err(|_| StreamEnd::Gone)?;
         write_frame(&mut answers, Frame::Preface).await?;
+        write_card(&mut answers, &hub.card).await?;
         let mut bucket = TokenBucket::new(hub.limits.route_requests, Instant::now());
         loop {
             let request = read_frame(&mut requests).await?;

@@ -15,7 +15,12 @@ use libp2p::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{RelayError, RelayLimits, hub::Hub, stats::count, topics::{Admission, Topics}};
+use super::{
+    RelayError, RelayLimits,
+    hub::Hub,
+    stats::count,
+    topics::{Admission, Topics},
+};
 use crate::net::{
     Behaviour, BehaviourEvent, QuicTransport, Tasks, TransportError, ident_topic, quic_multiaddr,
     swarm_config, topic_of,

@@ -1,13 +1,12 @@
-//! Signing and verifying: COSE_Sign1 by `coset`, Ed25519 by `ed25519-dalek`, strict in every respect.
+//! Signing and verifying records, strict in every respect.
 
-use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
 use ed25519_dalek::SigningKey;
 use sha2::{Digest, Sha256};
 
 use super::{Kind, MAX_INTEGER, Payload, Record, RecordError, validate};
+use crate::cose::{self, Envelope, Flaw};
 use crate::id::{CircleId, RecordId};
 use crate::memo::Memo;
-use crate::signature;
 
 /// Largest record other than a charter.
 pub const MAX_RECORD_BYTES: usize = 4 * 1024;
@@ -24,17 +23,8 @@ impl Record {
     /// # Errors
     /// Whatever [`Record::verify`] would find wrong with the result.
     pub fn sign(payload: Payload, key: &SigningKey) -> Result<Self, RecordError> {
-        let header = HeaderBuilder::new()
-            .algorithm(iana::Algorithm::Ed25519)
-            .build();
-        let aad = external_aad(&payload);
-        let sign1 = CoseSign1Builder::new()
-            .protected(header)
-            .payload(payload.to_bytes())
-            .create_signature(&aad, |message| signature::sign(key, message).to_vec())
-            .build();
-        let bytes = sign1.to_vec().map_err(|_| RecordError::NotCose)?;
-        Self::verify(&bytes)
+        let signed = cose::sign(payload.to_bytes(), &external_aad(&payload), key);
+        Self::verify(&signed.ok_or(RecordError::NotCose)?)
     }
 
     /// Reads and verifies an envelope of any circle.
@@ -49,36 +39,11 @@ impl Record {
         if bytes.len() > MAX_CHARTER_BYTES {
             return Err(RecordError::TooLarge(bytes.len()));
         }
-        let sign1 = CoseSign1::from_slice(bytes).map_err(|_| RecordError::NotCose)?;
-        let expected = HeaderBuilder::new()
-            .algorithm(iana::Algorithm::Ed25519)
-            .build();
-        if sign1.protected.header != expected || !sign1.unprotected.is_empty() {
-            return Err(RecordError::WrongHeaders);
-        }
-        let payload = Payload::from_bytes(sign1.payload.as_deref().ok_or(RecordError::NotCose)?)?;
+        let envelope = Envelope::read(bytes)?;
+        let payload = Payload::from_bytes(envelope.payload()?)?;
         check_bounds(&payload, bytes.len())?;
-
-        let key = signature::key(payload.author.as_bytes()).ok_or(RecordError::BadKey)?;
-        let signed = sign1.signature.as_slice();
-        let signed: &[u8; 64] = signed.try_into().map_err(|_| RecordError::BadSignature)?;
-        let message = sign1.tbs_data(&external_aad(&payload));
-        if !signature::fits(&key, &message, signed) {
-            return Err(RecordError::BadSignature);
-        }
-
-        // Encoded again from what was understood, not from what was received: extra or non-minimal bytes
-        // anywhere in the envelope, all of which COSE libraries tolerate, make a difference here.
-        let canonical = CoseSign1Builder::new()
-            .protected(expected)
-            .payload(payload.to_bytes())
-            .signature(sign1.signature)
-            .build()
-            .to_vec()
-            .map_err(|_| RecordError::NotCose)?;
-        if canonical != bytes {
-            return Err(RecordError::NotCanonical);
-        }
+        let (aad, again) = (external_aad(&payload), payload.to_bytes());
+        let message = envelope.verify(bytes, again, &aad, payload.author.as_bytes())?;
         let mut id = Sha256::new();
         id.update(b"undertone/1/id");
         id.update(&message);
@@ -99,6 +64,18 @@ impl Record {
         (own == *circle)
             .then_some(record)
             .ok_or(RecordError::WrongCircle)
+    }
+}
+
+impl From<Flaw> for RecordError {
+    fn from(flaw: Flaw) -> Self {
+        match flaw {
+            Flaw::NotCose => Self::NotCose,
+            Flaw::WrongHeaders => Self::WrongHeaders,
+            Flaw::BadKey => Self::BadKey,
+            Flaw::BadSignature => Self::BadSignature,
+            Flaw::NotCanonical => Self::NotCanonical,
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 pub use bodies::*;
 pub use envelope::{MAX_CHARTER_BYTES, MAX_RECORD_BYTES};
+pub(crate) use validate::is_plain;
 
 use crate::id::{CircleId, PublicKey, RecordId};
 

@@ -8,10 +8,12 @@ use super::{MAX_INTEGER, RecordError};
 
 /// A text field that people will see: not empty, not long, no control characters.
 fn plain_text(field: &'static str, text: &str) -> Result<(), RecordError> {
-    let fine = !text.trim().is_empty()
-        && text.len() <= MAX_NAME_BYTES
-        && !text.chars().any(|c| c.is_control() || is_invisible(c));
-    fine.then_some(()).ok_or(RecordError::BadField(field))
+    require(field, text.len() <= MAX_NAME_BYTES && is_plain(text))
+}
+
+/// Whether people see all there is of a text: not empty, no control characters, none that only change its looks.
+pub(crate) fn is_plain(text: &str) -> bool {
+    !text.trim().is_empty() && !text.chars().any(|c| c.is_control() || is_invisible(c))
 }
 
 /// Characters that change how a name looks without being seen: zero width, fillers, line separators, direction

@@ -9,8 +9,8 @@ use anyhow::Result;
 use undertone_dsp::{Character, CleanUp};
 use undertone_node::NodeHandle;
 use undertone_node::api::{
-    Circle, Command, Consent, Door, Farewell, FloorMode, Gratitude, Heard, LogAct, Notice, Place,
-    PublicKey, Role, Snapshot,
+    Circle, Command, Consent, Door, Farewell, FloorMode, Gratitude, Heard, LogAct, Notice,
+    OperatorCard, Place, PublicKey, Role, RouteKind, Snapshot,
 };
 use undertone_protocol::texts;
 
@@ -152,6 +152,9 @@ impl Screen {
     fn show_door(&self, door: &Door) {
         println!("\nThe door of \"{}\" ({}).", door.title, door.topic);
         println!("{}", door.who_sees_address);
+        if door.route == RouteKind::Relay {
+            show_operator(door.operator.as_ref());
+        }
         let Some(texts) = texts::by_hash(&door.texts) else {
             println!(
                 "Its members agree to texts that this program does not have. A newer one may have them."
@@ -251,6 +254,21 @@ impl Screen {
         }
         self.ask_next(door);
     }
+}
+
+/// What the relay says of itself.
+fn show_operator(card: Option<&OperatorCard>) {
+    let Some(card) = card else {
+        println!("The relay has not said who runs it.");
+        return;
+    };
+    let name = card.name.as_deref().unwrap_or("somebody who gives no name");
+    let complain = card.complain.as_deref().unwrap_or("they name nowhere");
+    println!("The relay, in its operator's own words:");
+    println!("  run by      {name}");
+    println!("  sees        {}", card.sees);
+    println!("  keeps       {}", card.keeps);
+    println!("  to complain {complain}");
 }
 
 fn obey_in_circle(node: &NodeHandle, circle: &Circle, parts: CleanUp, line: &str) {

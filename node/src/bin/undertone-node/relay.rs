@@ -11,48 +11,145 @@ use clap::Args;
 use libp2p::identity::Keypair;
 use tokio_util::sync::CancellationToken;
 use undertone_node::entropy::os_bytes;
-use undertone_node::relay::{Relay, RelayConfig};
+use undertone_node::net::RelayAddress;
+use undertone_node::relay::{Relay, RelayConfig, RelayFile};
 
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub struct RelayArgs {
-    /// Where to listen (UDP); may be given several times
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:4433")]
+    /// The operator's settings (TOML); what it leaves out, or no file at all, means the defaults
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Only check the settings and the identity, say what is wrong or strange, and end
+    #[arg(long)]
+    check: bool,
+    /// Where to listen (UDP), in place of the file's; may be given several times [default: 0.0.0.0:4433]
+    #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Vec<SocketAddr>,
-    /// The relay's identity: made on first use, keep it, or leaders' circles no longer find the relay
-    #[arg(long, value_name = "FILE", default_value = "undertone-relay.key")]
-    identity: PathBuf,
+    /// The relay's identity, in place of the file's: made on first use, keep it, or leaders' circles no longer find
+    /// the relay [default: undertone-relay.key]
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+}
+
+impl RelayArgs {
+    fn settings(&self) -> Result<RelayFile> {
+        let mut settings = match &self.file {
+            Some(path) => {
+                RelayFile::read(path).with_context(|| format!("the settings {}", path.display()))?
+            }
+            None => RelayFile::default(),
+        };
+        if !self.listen.is_empty() {
+            settings.listen.clone_from(&self.listen);
+        }
+        if let Some(identity) = &self.identity {
+            settings.identity.clone_from(identity);
+        }
+        settings.check().context("the settings")?;
+        Ok(settings)
+    }
 }
 
 pub fn run(args: &RelayArgs) -> Result<()> {
-    let identity = load_or_make(&args.identity)
-        .with_context(|| format!("the identity {}", args.identity.display()))?;
+    let settings = args.settings()?;
+    let path = &settings.identity;
+    let about_identity = || format!("the identity {}", path.display());
+    if args.check {
+        let identity = read(path).with_context(about_identity)?;
+        check(&settings, identity.as_ref());
+        return Ok(());
+    }
+    let identity = match read(path).with_context(about_identity)? {
+        Some(identity) => identity,
+        None => make(path).with_context(about_identity)?,
+    };
+    for remark in settings.remarks() {
+        tracing::warn!("{remark}");
+    }
     let runtime = tokio::runtime::Runtime::new().context("the runtime cannot start")?;
-    runtime.block_on(serve(identity, args.listen.clone()))
+    runtime.block_on(serve(identity, settings))
 }
 
-async fn serve(identity: Keypair, listen: Vec<SocketAddr>) -> Result<()> {
+fn check(settings: &RelayFile, identity: Option<&Keypair>) {
+    println!("The settings can be used.");
+    let listed = |list: &[SocketAddr]| {
+        let list: Vec<_> = list.iter().map(ToString::to_string).collect();
+        list.join(", ")
+    };
+    println!("  listens on  {} (UDP)", listed(&settings.listen));
+    match identity {
+        Some(identity) => {
+            println!("  identity    {}", identity.public().to_peer_id());
+            for address in announced(identity, &settings.public) {
+                println!("  leaders get {address}");
+            }
+        }
+        None => println!(
+            "  identity    will be made at the first start, in {}",
+            settings.identity.display()
+        ),
+    }
+    match settings.metrics {
+        Some(address) => println!("  metrics     http://{address}/metrics, and /healthz"),
+        None => println!("  metrics     nowhere"),
+    }
+    for remark in settings.remarks() {
+        println!("Is this meant? {remark}.");
+    }
+}
+
+fn announced(identity: &Keypair, public: &[SocketAddr]) -> Vec<RelayAddress> {
+    let peer = identity.public().to_peer_id();
+    public
+        .iter()
+        .map(|&addr| RelayAddress { peer, addr })
+        .collect()
+}
+
+async fn serve(identity: Keypair, settings: RelayFile) -> Result<()> {
     let cancel = CancellationToken::new();
-    let relay = Relay::start(RelayConfig::new(identity, listen), cancel.clone())
+    let public = announced(&identity, &settings.public);
+    let patience = Duration::from_secs(settings.drain_seconds);
+    let relay = Relay::start(RelayConfig::from_file(identity, settings), cancel.clone())
         .context("the relay cannot start")?;
     println!("Relay running. Leaders start a circle through it with one of these addresses:");
-    for address in &relay.addresses {
+    for address in if public.is_empty() {
+        &relay.addresses
+    } else {
+        &public
+    } {
         println!("  {address}");
+    }
+    if let Some(address) = relay.metrics {
+        println!("Its sums are at http://{address}/metrics, and /healthz says how it is.");
     }
     println!(
         "It sees internet addresses and sealed packets; neither what is said nor who speaks. Ctrl-C ends it."
     );
     let mut report = tokio::time::interval(REPORT_EVERY);
     report.tick().await;
-    let mut shutdown = std::pin::pin!(shutdown_requested());
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            _ = report.tick() => {
-                let stats = relay.stats();
-                tracing::info!(?stats, "totals");
+    {
+        let mut shutdown = std::pin::pin!(shutdown_requested());
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                _ = report.tick() => {
+                    let stats = relay.stats();
+                    tracing::info!(?stats, "totals");
+                }
             }
+        }
+    }
+    if relay.stats().connections > 0 && !patience.is_zero() {
+        println!(
+            "Ending: nobody new is let in, and circles under way have {} s. Once more ends it at once.",
+            patience.as_secs()
+        );
+        tokio::select! {
+            () = relay.drain(patience) => {}
+            () = shutdown_requested() => {}
         }
     }
     println!("Ending: connections are being closed.");
@@ -77,7 +174,8 @@ async fn shutdown_requested() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-fn load_or_make(path: &Path) -> Result<Keypair> {
+/// The identity in this file; `None` if there is no such file.
+fn read(path: &Path) -> Result<Option<Keypair>> {
     match fs::read(path) {
         Ok(bytes) => {
             let Ok(mut seed) = <[u8; 32]>::try_from(bytes) else {
@@ -85,19 +183,22 @@ fn load_or_make(path: &Path) -> Result<Keypair> {
                     "is damaged: it should hold 32 bytes. Restore it from a copy, or move it away to begin anew"
                 );
             };
-            Ok(Keypair::ed25519_from_bytes(&mut seed)?)
+            Ok(Some(Keypair::ed25519_from_bytes(&mut seed)?))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let mut seed = os_bytes()?;
-            let mut options = fs::OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(path).context("cannot be made")?;
-            file.write_all(&seed)?;
-            file.sync_all()?;
-            Ok(Keypair::ed25519_from_bytes(&mut seed)?)
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).context("cannot be read"),
     }
+}
+
+/// Makes an identity and keeps it in this file, which only its owner can read.
+fn make(path: &Path) -> Result<Keypair> {
+    let mut seed = os_bytes()?;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).context("cannot be made")?;
+    file.write_all(&seed)?;
+    file.sync_all()?;
+    Ok(Keypair::ed25519_from_bytes(&mut seed)?)
 }
