@@ -143,6 +143,9 @@ fn settings() -> EchoCanceller3Config {
     settings
         .ep_strength
         .use_conservative_tail_frequency_response = false;
+    let detection = &mut settings.suppressor.dominant_nearend_detection;
+    // After 16 ms, not 48, the near voice is believed to be the louder one, and for 400 ms: words have soft ends.
+    (detection.trigger_threshold, detection.hold_duration) = (4, 100);
     let near = &mut settings.suppressor.nearend_tuning;
     (near.mask_lf.enr_transparent, near.mask_lf.enr_suppress) = (30.0, 60.0);
     (near.mask_hf.enr_transparent, near.mask_hf.enr_suppress) = (15.0, 30.0);
