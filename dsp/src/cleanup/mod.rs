@@ -263,7 +263,7 @@ mod tests {
             level_db(&heard[late.clone()]) - level_db(&cleaned[late.clone()])
         };
         let by_its_clock = taken_db(FRAME_DURATION + Duration::from_micros(2));
-        assert!(by_its_clock > 25.0, "{by_its_clock} dB");
+        assert!(by_its_clock > 20.0, "{by_its_clock} dB");
         let by_another = taken_db(FRAME_DURATION);
         assert!(by_another < by_its_clock - 6.0, "{by_another} dB");
     }
