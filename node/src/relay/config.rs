@@ -48,10 +48,10 @@ impl Default for RelayFile {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read.
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read")]
     Read(#[from] std::io::Error),
     /// It is not TOML, or says something unknown; the error shows where.
-    #[error("{0}")]
+    #[error(transparent)]
     Syntax(#[from] toml::de::Error),
     /// It says something impossible.
     #[error("{name} {mistake}")]
