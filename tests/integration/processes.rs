@@ -192,6 +192,7 @@ fn a_removed_node_that_comes_back_gets_nothing_and_is_told_why() {
     let (_relay, address) = Terminal::relay(folder.path());
     let (mut leader, invite) = Terminal::lead(folder.path(), &["--relay", &address, "--admit-all"]);
     let quiet = Terminal::join(folder.path(), "Quiet Heron", &invite);
+    quiet.wait("run by      somebody who gives no name");
     quiet.wait("+ Gentle Oak is here");
     let mut crow = Terminal::join(folder.path(), "Restless Crow", &invite);
     crow.wait("+ Quiet Heron is here");

@@ -85,8 +85,7 @@ pub(super) struct Circle {
     addresses: Vec<SocketAddr>,
     connected: usize,
     relay_up: bool,
-    /// The relay, and what it says of whoever runs it.
-    relay: Option<PeerId>,
+    /// What the relay says of whoever runs it.
     pub operator: Option<OperatorCard>,
     next_dial: Instant,
     clock: Instant,
@@ -153,10 +152,6 @@ impl Circle {
             RouteKind::Direct => Route::Direct,
             RouteKind::Relay => Route::Relay(first_address(&entry.file)?),
         };
-        let relay = match &route {
-            Route::Direct => None,
-            Route::Relay(relay) => Some(relay.peer),
-        };
         let mut secret = *transport.as_bytes();
         let keypair = Keypair::ed25519_from_bytes(&mut secret).map_err(|_| NodeError::BadInvite)?;
         let config = NetworkConfig {
@@ -190,7 +185,6 @@ impl Circle {
             addresses,
             connected: 0,
             relay_up: false,
-            relay,
             operator: None,
             next_dial: Instant::now(),
             clock,
@@ -417,10 +411,11 @@ impl Circle {
             NetEvent::RelayUp => self.relay_up = true,
             NetEvent::RelayDown => self.relay_up = false,
             NetEvent::Refused { reason } => tracing::debug!(%reason, "network refused"),
-            NetEvent::OperatorCard(card) => match self.relay.as_ref().and_then(transport_key) {
-                Some(key) => self.operator = OperatorCard::verify(&card, &key).ok(),
-                None => self.operator = None,
-            },
+            NetEvent::OperatorCard(card) => {
+                let relay = first_address(&self.file).ok();
+                let key = relay.and_then(|relay| transport_key(&relay.peer));
+                self.operator = key.and_then(|key| OperatorCard::verify(&card, &key).ok());
+            }
             NetEvent::Unreachable(_) | NetEvent::RouteAttached(_) => {}
         }
     }
