@@ -325,13 +325,18 @@ struct Health {
 impl Health {
     fn take_in(&self, kind: ErrorKind) {
         match kind {
-            // Glitches, and notices that change nothing.
-            ErrorKind::Xrun | ErrorKind::RealtimeDenied | ErrorKind::DeviceBusy => {
+            // `DeviceChanged`: the system has put another device in its place, and nobody asked.
+            ErrorKind::DeviceNotAvailable
+            | ErrorKind::DeviceChanged
+            | ErrorKind::HostUnavailable
+            | ErrorKind::StreamInvalidated => self.fatal.store(1, Ordering::Relaxed),
+            ErrorKind::PermissionDenied => self.fatal.store(2, Ordering::Relaxed),
+            // Glitches, which the stream survives: ALSA's plug-in for PulseAudio, for one, calls a stream that
+            // is being opened an input/output error some twenty times in a millisecond. Where nothing comes
+            // after one, the keeper sees the silence.
+            _ => {
                 self.hiccups.fetch_add(1, Ordering::Relaxed);
             }
-            ErrorKind::PermissionDenied => self.fatal.store(2, Ordering::Relaxed),
-            // Among them `DeviceChanged`: the system has put another device in its place, and nobody asked.
-            _ => self.fatal.store(1, Ordering::Relaxed),
         }
     }
 }
@@ -480,5 +485,28 @@ fn explain(error: &cpal::Error, direction: Direction, device: Option<&DeviceId>)
             direction,
             detail: error.to_string(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn glitches_are_counted_and_only_what_ends_a_stream_ends_it() {
+        let health = Health::default();
+        for passing in [
+            ErrorKind::Xrun,
+            ErrorKind::DeviceBusy,
+            ErrorKind::BackendError,
+        ] {
+            health.take_in(passing);
+        }
+        assert_eq!(health.fatal.load(Ordering::Relaxed), 0);
+        assert_eq!(health.hiccups.load(Ordering::Relaxed), 3);
+        health.take_in(ErrorKind::DeviceNotAvailable);
+        assert_eq!(health.fatal.load(Ordering::Relaxed), 1);
+        health.take_in(ErrorKind::PermissionDenied);
+        assert_eq!(health.fatal.load(Ordering::Relaxed), 2);
     }
 }
