@@ -17,10 +17,12 @@ const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
 const LENGTH_BYTES: usize = 4;
 
-/// Sizes that sealed messages have on the wire, so that their length says little.
-pub const BUCKETS: [usize; 3] = [1024, 4 * 1024, 16 * 1024];
+/// Sizes that sealed messages have on the wire, so that their length says little. The smallest holds the hello of
+/// any member of any circle.
+pub const BUCKETS: [usize; 6] = [640, 1_280, 2_560, 5_120, 10_240, 16_384];
 /// The longest message that fits the largest bucket.
-pub const MAX_MESSAGE_BYTES: usize = BUCKETS[2] - NONCE_BYTES - TAG_BYTES - LENGTH_BYTES;
+pub const MAX_MESSAGE_BYTES: usize =
+    BUCKETS[BUCKETS.len() - 1] - NONCE_BYTES - TAG_BYTES - LENGTH_BYTES;
 
 /// Why something could not be sealed or opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -131,7 +133,7 @@ fn open_with(
 }
 
 /// Encrypts a message for all holders of `key` (XChaCha20-Poly1305, random nonce), padded so that it
-/// leaves as 1, 4 or 16 KiB.
+/// leaves in one of the sizes of [`BUCKETS`].
 ///
 /// ```text
 /// nonce 24 | sealed { length u32 BE | message | zeros } | tag 16
@@ -249,10 +251,20 @@ mod tests {
     }
 
     #[test]
-    fn messages_have_three_sizes_only() {
+    fn messages_have_few_sizes() {
         let mut rng = ChaCha20Rng::from_seed([2; 32]);
         let key = Secret::from_bytes([9; 32]);
-        for length in [0, 1, 900, 980, 981, 4000, 5000, MAX_MESSAGE_BYTES] {
+        for length in [
+            0,
+            1,
+            596,
+            597,
+            1_236,
+            4_000,
+            5_077,
+            10_197,
+            MAX_MESSAGE_BYTES,
+        ] {
             let message = vec![5; length];
             let sealed = seal_padded(&key, b"t", &message, &mut rng).unwrap();
             assert!(BUCKETS.contains(&sealed.len()), "{}", sealed.len());

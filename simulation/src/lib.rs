@@ -4,6 +4,7 @@
 //! It deliberately lacks sockets, threads and real time: one seed gives one run, to the last byte.
 
 pub mod adversary;
+pub mod joining;
 pub mod judge;
 pub mod network;
 pub mod people;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use plotters::prelude::*;
+use undertone_simulation::joining::joining;
+use undertone_simulation::network::Network;
 use undertone_simulation::scenario::Scenario;
 
 use crate::{play, quantile};
@@ -21,6 +23,9 @@ struct Row {
     size: u8,
     removal: [f64; 2],
     agreement: [f64; 2],
+    /// From a signature to hearing the leader, and the control bytes that one receives in coming.
+    joining: [f64; 2],
+    joined: f64,
     /// Control messages a second in the circle, and bytes a second each member receives.
     messages: f64,
     bytes: f64,
@@ -31,17 +36,20 @@ pub fn draw(out: &Path, seeds: u64) -> Result<()> {
     std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let mut rows = Vec::new();
     println!(
-        "size   removal ms (median p99)   agreement ms (median p99)   messages/s   control B/s a member"
+        "size   removal ms (median p99)   agreement ms (median p99)   joining ms (median p99)   joining kB   messages/s   control B/s a member"
     );
     for size in SIZES {
         let row = measure(size, seeds)?;
         println!(
-            "{:>4}   {:>10.0} {:>10.0}   {:>12.0} {:>10.0}   {:>10.2}   {:>12.0}",
+            "{:>4}   {:>10.0} {:>10.0}   {:>12.0} {:>10.0}   {:>10.0} {:>10.0}   {:>10.1}   {:>10.2}   {:>12.0}",
             row.size,
             row.removal[0],
             row.removal[1],
             row.agreement[0],
             row.agreement[1],
+            row.joining[0],
+            row.joining[1],
+            row.joined / 1e3,
             row.messages,
             row.bytes
         );
@@ -106,11 +114,16 @@ fn measure(size: u8, seeds: u64) -> Result<Row> {
             ms(quantile(&mut times, 0.99)),
         ]
     };
+    let comings = (0..seeds).map(|seed| joining(seed, size, Network::WIDE));
+    let comings = comings.collect::<Result<Vec<_>>>()?;
+    let joined: f64 = comings.iter().map(|c| c.received as f64).sum();
     let lasted: f64 = split.iter().map(|o| o.lasted.as_secs_f64()).sum();
     Ok(Row {
         size,
         removal: both(calm.iter().flat_map(|o| o.removals.clone()).collect()),
         agreement: both(split.iter().map(|o| o.converged).collect()),
+        joining: both(comings.iter().map(|c| c.hears).collect()),
+        joined: joined / seeds as f64,
         messages: split.iter().map(|o| o.messages as f64).sum::<f64>() / lasted,
         bytes: split.iter().map(|o| o.bytes as f64).sum::<f64>() / lasted,
     })

@@ -68,6 +68,8 @@ pub struct Node {
     pub island: u8,
     /// Answers every puzzle wrongly.
     pub is_sybil: bool,
+    /// Sealed bytes of the control messages that arrived.
+    pub received: u64,
     /// When a control message of the leader last arrived.
     pub(crate) led: Duration,
     /// Since when they have arrived without a long pause.
@@ -324,6 +326,7 @@ impl World {
             skew: 0,
             island: 0,
             is_sybil: false,
+            received: 0,
             led: self.now,
             led_from: self.now,
         });
@@ -409,6 +412,9 @@ impl World {
                 node.led_from = self.now;
             }
             node.led = self.now;
+        }
+        if let (Delivery::Control(_, _, payload), false) = (&delivery, lost) {
+            self.nodes[index].received += payload.len() as u64;
         }
         let Some(session) = self.nodes[index].session.as_mut().filter(|_| !lost) else {
             return;

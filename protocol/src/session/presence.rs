@@ -151,11 +151,7 @@ impl Session {
         // Whoever had or gave turns may have gone without a word.
         self.follow_floor(now);
         self.renew_hand(now);
-        let message = CircleMessage {
-            records: self.hello_records(now),
-            voice_key: None,
-        };
-        self.broadcast(&message);
+        self.broadcast_hello(now);
         self.hello_allowed = now.at + HELLO_GAP;
         let every = match self.presence.is_unsettled(now.at) {
             true => HELLO_AT_FIRST,
@@ -164,8 +160,17 @@ impl Session {
         self.timers.set(Timer::Hello, now.at + every);
     }
 
+    /// Says hello, and hands one's voice key to whoever lacks it.
+    pub(super) fn broadcast_hello(&mut self, now: Now) {
+        let message = CircleMessage {
+            voice_key: self.voice_key_handout(now),
+            records: self.hello_records(now),
+        };
+        self.broadcast(&message);
+    }
+
     /// One's hello, and one's raised hand, so that newcomers learn both.
-    pub(super) fn hello_records(&mut self, now: Now) -> Vec<minicbor::bytes::ByteVec> {
+    fn hello_records(&mut self, now: Now) -> Vec<minicbor::bytes::ByteVec> {
         let Some(state) = &self.state else {
             return Vec::new();
         };
@@ -281,7 +286,7 @@ impl Session {
             self.take_over_turn(now, &turn);
         }
         if !hello.voice_keys.contains(&self.voice.own_key_id()) {
-            self.hand_out_voice_key(now, &[author]);
+            self.owe_voice_key(now, author);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Voice keys in memory, and packets through them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand_core::CryptoRng;
@@ -12,7 +12,7 @@ use crate::voice::{
     OPUS_BYTES, PACKET_BYTES, ReceiveKey, SendKey, VoiceError, VoiceKeySecret, key_id,
 };
 
-use super::message::{CircleMessage, VoiceKeyHandout};
+use super::message::VoiceKeyHandout;
 use super::timer::Timer;
 use super::{Now, Output, Session, Stage};
 
@@ -20,8 +20,9 @@ use super::{Now, Output, Session, Stage};
 const OLD_KEY_FOR: Duration = Duration::from_secs(2);
 /// Packets that came before their key, kept for a moment.
 const MAX_EARLY: usize = 48;
-/// How long packets under an unknown key are bearable before one asks.
-const ASK_FOR_KEY_AFTER: Duration = Duration::from_millis(150);
+/// How long packets under an unknown key are bearable before one asks: a newcomer's key takes a round trip and a
+/// half to come, once their packets do.
+const ASK_FOR_KEY_AFTER: Duration = Duration::from_millis(400);
 /// How often one's key is handed to the same people again.
 const HANDOUT_EVERY: Duration = Duration::from_millis(300);
 
@@ -37,6 +38,8 @@ pub(super) struct VoiceState {
     send: SendKey,
     held: BTreeMap<u64, Held>,
     early: VecDeque<(u64, [u8; PACKET_BYTES])>,
+    /// Who lacks one's key, until the next hello hands it out.
+    owed: BTreeSet<PublicKey>,
     handed_out: BTreeMap<PublicKey, Duration>,
     /// First sequence number of each member's newest key: none before it is taken again.
     newest: BTreeMap<PublicKey, u64>,
@@ -50,6 +53,7 @@ impl VoiceState {
             newest: BTreeMap::new(),
             held: BTreeMap::new(),
             early: VecDeque::new(),
+            owed: BTreeSet::new(),
             handed_out: BTreeMap::new(),
             may_speak: false,
         })
@@ -115,47 +119,44 @@ impl Session {
             }
         }
         self.voice.handed_out.clear();
-        let members: Vec<_> = self
-            .state
-            .iter()
-            .flat_map(|s| s.members().map(|(key, _)| *key))
-            .collect();
-        self.hand_out_voice_key(now, &members);
+        let members = self.state.iter().flat_map(|s| s.members());
+        self.voice.owed = members.map(|(key, _)| *key).collect();
+        self.broadcast_hello(now);
     }
 
-    /// Hands one's key to these members, with a hello that says who it comes from.
-    pub(super) fn hand_out_voice_key(&mut self, now: Now, members: &[PublicKey]) {
-        let me = self.me.public_key();
+    /// Somebody lacks one's key: they get it with one's next hello, unless it is on its way to them.
+    pub(super) fn owe_voice_key(&mut self, now: Now, member: PublicKey) {
+        let last = self.voice.handed_out.get(&member);
+        if last.is_none_or(|at| now.at >= *at + HANDOUT_EVERY) {
+            self.voice.owed.insert(member);
+            self.say_hello_soon(now);
+        }
+    }
+
+    /// One's key, sealed to those who lack it. None is owed afterwards: whoever still lacks it says so.
+    pub(super) fn voice_key_handout(&mut self, now: Now) -> Option<VoiceKeyHandout> {
+        let owed = std::mem::take(&mut self.voice.owed);
+        if !self.is_moderation_verified(now) {
+            return None; // Whoever was removed meanwhile would get it too.
+        }
+        let from = self.me.public_key();
         let secret = self.voice.send.secret().to_bytes();
         let transport = TransportId::from_bytes(self.transport.verifying_key().to_bytes());
-        let Ok(state) = self.inside() else {
-            return;
-        };
-        if !self.is_moderation_verified(now) {
-            return; // Whoever was removed meanwhile would get it too.
-        }
-        let recipients: Vec<_> = members
-            .iter()
-            .filter(|key| **key != me && state.is_admitted(key))
-            .filter(|key| {
-                let last = self.voice.handed_out.get(key);
-                last.is_none_or(|at| now.at >= *at + HANDOUT_EVERY)
-            })
-            .filter_map(|key| state.member(key).map(|m| (*key, m.sealing_key)))
+        let state = self.inside().ok()?;
+        let recipients: Vec<_> = owed
+            .into_iter()
+            .filter(|key| *key != from && state.is_admitted(key))
+            .filter_map(|key| Some((key, state.member(&key)?.sealing_key)))
             .collect();
         let mut sealed = Vec::new();
         for (member, to) in recipients {
-            let info = self.voice_key_info(&me, &transport, &member);
+            let info = self.voice_key_info(&from, &transport, &member);
             if let Ok(secret) = seal_to(&to, Some(&self.me), &info, &secret, &mut self.rng) {
                 sealed.push(SealedTo { member, secret });
                 self.voice.handed_out.insert(member, now.at);
             }
         }
-        if !sealed.is_empty() {
-            let records = self.hello_records(now);
-            let voice_key = Some(VoiceKeyHandout { from: me, sealed });
-            self.broadcast(&CircleMessage { records, voice_key });
-        }
+        (!sealed.is_empty()).then_some(VoiceKeyHandout { from, sealed })
     }
 
     pub(super) fn handle_voice_key(&mut self, now: Now, handout: &VoiceKeyHandout) {

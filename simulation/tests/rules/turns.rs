@@ -121,7 +121,7 @@ fn a_hand_that_nobody_says_is_up_any_more_comes_down() {
         "as long as they say so"
     );
     world.kill(1);
-    world.run_for(seconds(140));
+    world.run_for(seconds(170));
     for node in [0, 2, 3] {
         assert!(!up(&world, node, 1) && up(&world, node, 2));
     }
