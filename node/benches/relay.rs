@@ -99,7 +99,7 @@ impl Server {
                 ..RelayConfig::new(Keypair::generate_ed25519(), vec![LOCAL])
             };
             let relay = Relay::start(config, cancel).unwrap();
-            tell.send(relay.addresses[0].addr).unwrap();
+            tell.send(relay.hubs[0].addr).unwrap();
             relay.closed().await;
         })
     }

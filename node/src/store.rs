@@ -121,6 +121,9 @@ pub struct CircleFile {
     /// What opens an invite door, from the invite.
     #[n(9)]
     pub token: Option<Token>,
+    /// Most members.
+    #[n(10)]
+    pub members: u8,
 }
 
 impl std::fmt::Debug for CircleFile {
@@ -480,6 +483,7 @@ mod tests {
             seq_ceiling: 0,
             recovery_key: None,
             token: None,
+            members: 8,
         }
     }
 

@@ -147,7 +147,7 @@ async fn we_dial_a_stock_peer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stock_peer_reaches_a_circle_through_the_relay() {
     let relay = TestRelay::new();
-    let mut ours = TestNode::relayed(&relay.address());
+    let mut ours = TestNode::relayed(&relay.path());
     ours.command(NetCommand::Subscribe(TOPIC)).await;
     ours.up().await;
     let mut stock = stock();
@@ -156,6 +156,11 @@ async fn a_stock_peer_reaches_a_circle_through_the_relay() {
         .dial(relay.address().to_string().parse::<Multiaddr>().unwrap())
         .unwrap();
     until(&mut stock, "ping", |e| pinged(e, relay.address().peer)).await;
+    // Whoever subscribes later misses what is said before.
+    tokio::select! {
+        () = relay.until("both subscriptions", |s| s.subscriptions == 2) => {}
+        never = async { loop { stock.select_next_some().await; } } => never,
+    }
     gossip_both_ways(&mut stock, &mut ours).await;
     ours.stop().await;
     relay.stop().await;

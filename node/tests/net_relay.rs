@@ -7,9 +7,11 @@ mod net_support;
 use std::time::Duration;
 
 use libp2p::{PeerId, identity::Keypair};
-use net_support::{LOCAL, PATIENCE, ROUTE, TOPIC, TestNode, TestRelay, circle, heard, heard_media};
+use net_support::{
+    LOCAL, PATIENCE, ROUTE, TOPIC, TestNode, TestRelay, by, circle, heard, heard_media,
+};
 use undertone_node::{
-    net::{NetCommand, NetEvent, NetworkConfig, Refusal, Route, RouteKey, RouteRefusal},
+    net::{NetCommand, NetEvent, NetworkConfig, Refusal, RouteKey, RouteRefusal},
     relay::{RelayConfig, RelayLimits},
 };
 
@@ -139,7 +141,7 @@ async fn an_epoch_change_moves_to_the_new_route_without_the_one_left_behind() {
 async fn a_relay_that_returns_finds_its_circle_again() {
     let identity = Keypair::generate_ed25519();
     let relay = TestRelay::start(RelayConfig::new(identity.clone(), vec![LOCAL]));
-    let address = relay.address();
+    let (address, path) = (relay.address(), relay.path());
     let mut nodes = circle(&relay, 3).await;
     relay.stop().await;
     for node in &mut nodes {
@@ -153,7 +155,7 @@ async fn a_relay_that_returns_finds_its_circle_again() {
     nodes[0].media("lost").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
 
-    let relay = TestRelay::start(RelayConfig::new(identity, vec![address.addr]));
+    let relay = TestRelay::again(identity, &path);
     for node in &mut nodes {
         node.up().await;
         node.subscribed(address.peer).await;
@@ -178,16 +180,16 @@ async fn a_relay_that_returns_finds_its_circle_again() {
 async fn a_relay_that_is_not_there_is_told_once_and_tried_again() {
     let identity = Keypair::generate_ed25519();
     let gone = TestRelay::start(RelayConfig::new(identity.clone(), vec![LOCAL]));
-    let address = gone.address();
+    let path = gone.path();
     gone.stop().await;
-    let mut node = TestNode::relayed(&address);
+    let mut node = TestNode::relayed(&path);
     node.command(NetCommand::Subscribe(TOPIC)).await;
     node.command(NetCommand::AttachRoute(ROUTE)).await;
     node.expect("the loss", |e| {
         matches!(e, NetEvent::RelayDown).then_some(())
     })
     .await;
-    let relay = TestRelay::start(RelayConfig::new(identity, vec![address.addr]));
+    let relay = TestRelay::again(identity, &path);
     node.up().await;
     node.attached(ROUTE).await;
     node.expect_none("a second loss", |e| {
@@ -205,7 +207,7 @@ async fn a_full_route_refuses_and_lets_in_when_a_place_is_free() {
         ..RelayLimits::default()
     });
     let mut nodes = circle(&relay, 2).await;
-    let mut third = TestNode::relayed(&relay.address());
+    let mut third = TestNode::relayed(&relay.path());
     third.command(NetCommand::AttachRoute(ROUTE)).await;
     let reason = third
         .expect("a refusal", |e| match e {
@@ -235,7 +237,7 @@ async fn a_full_route_refuses_and_lets_in_when_a_place_is_free() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_third_route_replaces_the_oldest() {
     let relay = TestRelay::new();
-    let mut node = TestNode::relayed(&relay.address());
+    let mut node = TestNode::relayed(&relay.path());
     for i in 1..=4 {
         let route = RouteKey([i; 32]);
         node.command(NetCommand::AttachRoute(route)).await;
@@ -251,11 +253,10 @@ async fn a_third_route_replaces_the_oldest() {
 async fn a_relayed_circle_never_dials_a_member() {
     let relay = TestRelay::new();
     let mut member = TestNode::direct();
-    // Even told to listen, it only takes the address to send from.
+    // Even told to listen it does not.
     let mut node = TestNode::start(NetworkConfig {
         listen: vec![LOCAL],
-        route: Route::Relay(relay.address()),
-        ..NetworkConfig::relayed(Keypair::generate_ed25519(), relay.address())
+        ..NetworkConfig::relayed(Keypair::generate_ed25519(), by(&relay.path()))
     });
     node.up().await;
     assert!(node.network.local_addrs.is_empty());
@@ -287,19 +288,26 @@ async fn a_relayed_circle_never_dials_a_member() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_identity_at_the_relays_address_is_refused() {
     let relay = TestRelay::new();
-    let mut impostor = relay.address();
-    impostor.peer = PeerId::random();
-    let mut node = TestNode::relayed(&impostor);
-    node.expect("the loss", |e| {
-        matches!(e, NetEvent::RelayDown).then_some(())
-    })
-    .await;
-    node.expect_none("a connection", |e| {
-        matches!(e, NetEvent::RelayUp).then_some(())
-    })
-    .await;
-    assert_eq!(relay.relay.stats().connections, 0);
-    node.stop().await;
+    for at_entry in [true, false] {
+        let mut impostor = relay.path();
+        match at_entry {
+            true => impostor.entry.peer = PeerId::random(),
+            false => impostor.hub.peer = PeerId::random(),
+        }
+        let mut node = TestNode::relayed(&impostor);
+        node.expect("the loss", |e| {
+            matches!(e, NetEvent::RelayDown).then_some(())
+        })
+        .await;
+        node.expect_none("a connection", |e| {
+            matches!(e, NetEvent::RelayUp).then_some(())
+        })
+        .await;
+        let stats = relay.relay.stats();
+        assert_eq!(stats.connections, 0);
+        assert_eq!(stats.lines > 0, !at_entry);
+        node.stop().await;
+    }
     relay.stop().await;
 }
 
@@ -308,7 +316,7 @@ async fn a_rejecting_member_stays_connected_to_the_relay() {
     use undertone_node::net::Verdict;
     let relay = TestRelay::new();
     let nodes = circle(&relay, 2).await;
-    let mut strict = TestNode::relayed(&relay.address());
+    let mut strict = TestNode::relayed(&relay.path());
     strict.command(NetCommand::Subscribe(TOPIC)).await;
     strict.up().await;
     strict.subscribed(relay.address().peer).await;
@@ -371,7 +379,7 @@ async fn one_who_floods_is_held_to_the_rate() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_vanishes_without_a_word_is_forgotten() {
     let relay = TestRelay::new();
-    let address = relay.address();
+    let path = relay.path();
     let mut nodes = circle(&relay, 2).await;
     // Its runtime is gone from one moment to the next: no close frame leaves.
     let lost = std::thread::spawn(move || {
@@ -381,7 +389,7 @@ async fn a_member_that_vanishes_without_a_word_is_forgotten() {
             .build()
             .unwrap();
         let node = runtime.block_on(async {
-            let mut node = TestNode::relayed(&address);
+            let mut node = TestNode::relayed(&path);
             node.command(NetCommand::AttachRoute(ROUTE)).await;
             node.attached(ROUTE).await;
             node
@@ -472,7 +480,7 @@ async fn a_relay_that_drains_lets_circles_finish_and_nobody_in() {
         let [a, b] = nodes.get_disjoint_mut([0, 1]).unwrap();
         b.hears_media(a, "one moment").await;
         assert!(ask(pages, &get("/healthz")).await.contains("503"));
-        let mut late = TestNode::relayed(&relay.address());
+        let mut late = TestNode::relayed(&relay.path());
         late.expect("the relay refuses", |e| {
             matches!(e, NetEvent::RelayDown).then_some(())
         })

@@ -18,7 +18,7 @@ use std::{
 };
 
 use libp2p::identity::Keypair;
-use net_support::{LOCAL, ROUTE, TOPIC, TestNode, TestRelay, circle};
+use net_support::{LOCAL, ROUTE, TOPIC, TestNode, TestRelay, by, circle};
 use quinn::{
     AsyncUdpSocket, UdpPoller,
     udp::{RecvMeta, Transmit},
@@ -120,7 +120,7 @@ async fn loss_costs_what_is_lost_and_no_more() {
         .map(|_| {
             TestNode::start(NetworkConfig {
                 socket: lossy(),
-                ..NetworkConfig::relayed(Keypair::generate_ed25519(), address.clone())
+                ..NetworkConfig::relayed(Keypair::generate_ed25519(), by(&relay.path()))
             })
         })
         .collect();
@@ -139,23 +139,23 @@ async fn loss_costs_what_is_lost_and_no_more() {
     for i in 0..10 {
         nodes[0].publish(&format!("word {i}")).await;
     }
-    let packet = "v".repeat(1_000);
+    let packet = "v".repeat(174);
     for _ in 0..PACKETS {
         nodes[0].media(&packet).await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    tokio::time::sleep(4 * DELAY).await;
+    tokio::time::sleep(8 * DELAY).await;
     for at in [1, 2] {
         // Gossip is on streams: all of it arrives.
         for i in 0..10 {
             nodes[at].hears(&format!("word {i}")).await;
         }
-        // Media loses a tenth twice: about 81 % arrive. Eight packets are on their way at a time; a window that loss
-        // had shrunk to two would let through a quarter.
+        // Media loses a tenth three times, to the entry, from the hub and from the entry: about 73 % arrive. Eight
+        // packets are on their way at a time; a window that loss had shrunk to two would let through a quarter.
         let counters = nodes[at].network.counters();
         let arrived = counters.received.load(Relaxed);
         assert!(
-            arrived * 100 >= PACKETS * 65,
+            arrived * 100 >= PACKETS * 60,
             "{arrived} of {PACKETS} arrived"
         );
     }
@@ -190,7 +190,7 @@ async fn a_member_back_before_the_relay_missed_it_is_heard_again() {
     let address = relay.address();
     let mut nodes = circle(&relay, 1).await;
     let keypair = Keypair::generate_ed25519();
-    let config = NetworkConfig::relayed(keypair, address.clone());
+    let config = NetworkConfig::relayed(keypair, by(&relay.path()));
     let (first, relay_peer) = (config.clone(), address.peer);
     let ghost = tokio::task::spawn_blocking(move || {
         vanish(move || async move {

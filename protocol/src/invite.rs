@@ -8,7 +8,7 @@ use rand_core::CryptoRng;
 
 use crate::id::{CircleId, Nonce, PublicKey, SignatureBytes};
 use crate::identity::{Pseudonym, Secret};
-use crate::record::{InviteProof, RouteKind};
+use crate::record::{InviteProof, MAX_MEMBERS, RouteKind};
 
 /// What every link begins with.
 pub const SCHEME: &str = "undertone:";
@@ -24,10 +24,12 @@ pub struct Invite {
     pub door: Secret,
     /// How the traffic travels.
     pub route: RouteKind,
-    /// Where to go first: the relay, or members of a direct circle, as the network layer writes addresses.
+    /// Where to go first: the ways to the relay, or members of a direct circle, as the network layer writes addresses.
     pub addresses: Vec<String>,
     /// Opens an invite door, once.
     pub token: Option<Token>,
+    /// Most members of the circle, 2–16: how much a relay is asked to send at any time, whoever is there.
+    pub members: u8,
 }
 
 /// A single-use token: a signing key of 128 bits, for which a member answers.
@@ -118,6 +120,8 @@ struct Wire {
     addresses: Vec<String>,
     #[n(4)]
     token: Option<Token>,
+    #[n(5)]
+    members: u8,
 }
 
 /// Why a text is no invite.
@@ -140,6 +144,7 @@ impl Invite {
             route: self.route,
             addresses: self.addresses.clone(),
             token: self.token.clone(),
+            members: self.members,
         };
         let mut bytes = Vec::new();
         // Writing into a Vec cannot fail (its error is `Infallible`).
@@ -168,7 +173,8 @@ impl Invite {
             .ok_or(InviteError::Damaged)?;
         let _ = sum;
         let wire: Wire = minicbor::decode(content).map_err(|_| InviteError::Damaged)?;
-        if wire.addresses.len() > 8 || wire.addresses.iter().any(|a| a.len() > 256) {
+        let few = wire.addresses.len() <= 8 && wire.addresses.iter().all(|a| a.len() <= 256);
+        if !few || !(2..=MAX_MEMBERS).contains(&wire.members) {
             return Err(InviteError::Damaged);
         }
         Ok(Self {
@@ -177,6 +183,7 @@ impl Invite {
             route: wire.route,
             addresses: wire.addresses,
             token: wire.token,
+            members: wire.members,
         })
     }
 }
@@ -214,6 +221,7 @@ mod tests {
             route: RouteKind::Direct,
             addresses: vec!["/ip4/192.0.2.1/udp/4001/quic-v1".into()],
             token: Some(token()),
+            members: 8,
         };
         let link = invite.to_link();
         assert_eq!(Invite::from_link(&link).unwrap(), invite);

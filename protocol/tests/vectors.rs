@@ -426,6 +426,7 @@ fn invites() {
         route: RouteKind::Relay,
         addresses: vec!["/ip4/192.0.2.1/udp/4433/quic-v1".into()],
         token: None,
+        members: 8,
     };
     let with_token = Invite {
         route: RouteKind::Direct,
@@ -435,6 +436,10 @@ fn invites() {
     };
     let crowded = Invite {
         addresses: vec!["a".into(); 9],
+        ..bare.clone()
+    };
+    let huge = Invite {
+        members: 17,
         ..bare.clone()
     };
     let link = bare.to_link();
@@ -452,6 +457,7 @@ fn invites() {
         ("a typo", String::from_utf8(typo).unwrap(), false),
         ("a link cut short", link[..link.len() - 4].into(), false),
         ("nine addresses", crowded.to_link(), false),
+        ("seventeen members", huge.to_link(), false),
         ("another scheme", link.replace("undertone", "http"), false),
     ] {
         let read = Invite::from_link(&link).ok();
@@ -468,6 +474,7 @@ fn invites() {
                 ("door", read.map(|i| hex(i.door.as_bytes())).into()),
                 ("route", read.map(|i| i.route as u64).into()),
                 ("addresses", read.map(addresses).into()),
+                ("members", read.map(|i| u64::from(i.members)).into()),
                 ("token", token.map(|t| t.public().to_hex()).into()),
                 ("until", token.map(|t| t.until).into()),
             ],

@@ -450,7 +450,7 @@ def read_link(text):
     content, checksum = octets[:-4], octets[-4:]
     require(hashlib.sha256(content).digest()[:4] == checksum, "damaged")
     link = exactly(content)
-    require(fields(data(32), data(32), number(1), many(words(256), 8), k4=token)(link), "not an invite")
+    require(fields(data(32), data(32), number(1), many(words(256), 8), number(16, 2), k4=token)(link), "not an invite")
     return link
 
 
@@ -463,8 +463,8 @@ def check_invites(vector):
     try:
         link = read_link(vector["link"])
     except Refused:
-        return dict.fromkeys(("circle", "door", "route", "addresses", "token", "until"))
-    found = {"circle": link[0].hex(), "door": link[1].hex(), "route": link[2], "addresses": link[3], "token": None, "until": None}
+        return dict.fromkeys(("circle", "door", "route", "addresses", "members", "token", "until"))
+    found = {"circle": link[0].hex(), "door": link[1].hex(), "route": link[2], "addresses": link[3], "members": link[5], "token": None, "until": None}
     if 4 in link:
         secret, sponsor, until, sponsored_by = (link[4][each] for each in range(4))
         public = ed25519_public(derive(secret + bytes(16), b"", "undertone/1/token"))

@@ -419,11 +419,9 @@ impl RunningRelay {
         let guard = runtime.enter();
         let relay = Relay::start(config, cancel.clone())?;
         drop(guard);
-        let address = relay
-            .addresses
-            .first()
-            .context("the relay has no address")?;
-        let address = address.to_string();
+        let paths = relay.paths();
+        let path = paths.first().context("the relay has no address")?;
+        let address = path.to_string();
         Ok(Self {
             runtime,
             relay,

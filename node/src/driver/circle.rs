@@ -25,8 +25,8 @@ use crate::NodeError;
 use crate::audio::{LocalFrame, VoiceHandle};
 use crate::entropy::os_bytes;
 use crate::net::{
-    self, MessageRef, NetCommand, NetEvent, Network, NetworkConfig, RelayAddress, Route, RouteKey,
-    SocketFactory, Topic, Verdict,
+    self, MessageRef, NetCommand, NetEvent, Network, NetworkConfig, RelayAddress, RelayPath,
+    Relayed, Route, RouteKey, SocketFactory, Topic, Verdict,
 };
 use crate::store::{CircleFile, Store, StoreError};
 
@@ -150,7 +150,7 @@ impl Circle {
         let cancel = CancellationToken::new();
         let route = match entry.file.route {
             RouteKind::Direct => Route::Direct,
-            RouteKind::Relay => Route::Relay(first_address(&entry.file)?),
+            RouteKind::Relay => Route::Relayed(relayed(&entry.file)?),
         };
         let mut secret = *transport.as_bytes();
         let keypair = Keypair::ed25519_from_bytes(&mut secret).map_err(|_| NodeError::BadInvite)?;
@@ -158,7 +158,7 @@ impl Circle {
             keypair,
             listen: match route {
                 Route::Direct => entry.listen,
-                Route::Relay(_) => Vec::new(),
+                Route::Relayed(_) => Vec::new(),
             },
             route,
             socket: entry.socket,
@@ -346,6 +346,7 @@ impl Circle {
                 RouteKind::Relay => self.file.addresses.clone(),
             },
             token: self.token.clone(),
+            members: self.file.members,
         }
         .to_link()
     }
@@ -412,8 +413,8 @@ impl Circle {
             NetEvent::RelayDown => self.relay_up = false,
             NetEvent::Refused { reason } => tracing::debug!(%reason, "network refused"),
             NetEvent::OperatorCard(card) => {
-                let relay = first_address(&self.file).ok();
-                let key = relay.and_then(|relay| transport_key(&relay.peer));
+                let relayed = relayed(&self.file).ok();
+                let key = relayed.and_then(|relayed| transport_key(&relayed.hub.peer));
                 self.operator = key.and_then(|key| OperatorCard::verify(&card, &key).ok());
             }
             NetEvent::Unreachable(_) | NetEvent::RouteAttached(_) => {}
@@ -594,11 +595,11 @@ fn unix_seconds() -> u64 {
     now.map_or(0, |d| d.as_secs())
 }
 
-fn first_address(file: &CircleFile) -> Result<RelayAddress, NodeError> {
-    file.addresses
-        .iter()
-        .find_map(|a| a.parse().ok())
-        .ok_or(NodeError::BadInvite)
+/// The ways that the invite, or the founder, named. The charter says "one relay": entry and hub are one operator's.
+fn relayed(file: &CircleFile) -> Result<Relayed, NodeError> {
+    let paths = file.addresses.iter().flat_map(|a| a.parse::<RelayPath>());
+    let paths: Vec<_> = paths.filter(|p| p.entry.peer == p.hub.peer).collect();
+    Relayed::by(&paths, file.members).ok_or(NodeError::BadInvite)
 }
 
 /// The libp2p name of a transport identity.

@@ -25,7 +25,7 @@ use crate::api::{
 };
 use crate::audio::{AudioHost, LocalFrame, Mode, VoiceHandle};
 use crate::entropy::{os_bytes, os_rng};
-use crate::net::RelayAddress;
+use crate::net::RelayPath;
 use crate::practice::Practice;
 use crate::store::{CircleFile, Settings, Store};
 use crate::{NodeConfig, NodeError};
@@ -223,7 +223,10 @@ impl Driver {
         let (route, addresses) = match &draft.route {
             RouteDraft::Direct => (RouteKind::Direct, Vec::new()),
             RouteDraft::Relay(address) => {
-                let relay: RelayAddress = address.parse().map_err(|_| NodeError::BadRelay)?;
+                let relay: RelayPath = address.parse().map_err(|_| NodeError::BadRelay)?;
+                if relay.entry.peer != relay.hub.peer {
+                    return Err(NodeError::BadRelay);
+                }
                 (RouteKind::Relay, vec![relay.to_string()])
             }
         };
@@ -260,6 +263,7 @@ impl Driver {
             seq_ceiling: 0,
             recovery_key: Some(*recovery.as_bytes()),
             token: None,
+            members: founding.max_members,
         };
         let charter = Box::new(charter);
         self.enter(file, Beginning::Found { charter, name }, practice)
@@ -448,6 +452,7 @@ fn new_file(invite: &Invite) -> Result<CircleFile, NodeError> {
         seq_ceiling: 0,
         recovery_key: None,
         token: invite.token.clone(),
+        members: invite.members,
     })
 }
 

@@ -92,7 +92,7 @@ pub(super) fn notice(error: &NodeError) -> Notice {
         ),
         NodeError::BadRelay => say(
             "This is not the address of a relay.",
-            "It looks like /ip4/192.0.2.7/udp/4433/quic-v1/p2p/12D3Koo… Whoever runs the relay can give it to you.",
+            "It looks like /ip4/192.0.2.7/udp/4434/quic-v1/p2p/12D3Koo…/p2p-circuit/ip4/192.0.2.7/… Whoever runs the relay can give it to you.",
         ),
         NodeError::BadName => say(
             "This name cannot be used.",

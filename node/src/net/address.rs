@@ -29,7 +29,9 @@ pub enum AddressError {
     #[error("not a multiaddress")]
     Syntax,
     /// A multiaddress, but not `/ip4|ip6/…/udp/…/quic-v1/p2p/…`.
-    #[error("a relay's address looks like /ip4/192.0.2.7/udp/4433/quic-v1/p2p/12D3Koo…")]
+    #[error(
+        "a relay's address looks like /ip4/192.0.2.7/udp/4433/quic-v1/p2p/12D3Koo…, and two of them with /p2p-circuit between make a way"
+    )]
     Shape,
 }
 
@@ -54,6 +56,44 @@ impl FromStr for RelayAddress {
         }
     }
 }
+
+/// A way to a hub: in through an entry, which may be another operator's, and on.
+///
+/// Written and read as libp2p writes the way through a relay: `ENTRY/p2p-circuit/HUB`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RelayPath {
+    /// Sees who comes, not which circle they go to.
+    pub entry: RelayAddress,
+    /// Sees which connections share a circle, not who they are.
+    pub hub: RelayAddress,
+}
+
+impl fmt::Debug for RelayPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RelayPath(..)")
+    }
+}
+
+impl fmt::Display for RelayPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{ON}{}", self.entry, self.hub)
+    }
+}
+
+impl FromStr for RelayPath {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (entry, hub) = text.trim().split_once(ON).ok_or(AddressError::Shape)?;
+        Ok(Self {
+            entry: entry.parse()?,
+            hub: hub.parse()?,
+        })
+    }
+}
+
+/// What stands between entry and hub.
+const ON: &str = "/p2p-circuit";
 
 /// `/ip4|ip6/…/udp/…/quic-v1`.
 pub(crate) fn quic_multiaddr(addr: SocketAddr) -> Multiaddr {
@@ -110,6 +150,21 @@ mod tests {
             ..parsed
         };
         assert_eq!(v6.to_string().parse::<RelayAddress>().unwrap(), v6);
+    }
+
+    #[test]
+    fn a_way_survives_the_round_trip() {
+        let way = format!("{TEXT}/p2p-circuit{TEXT}");
+        let parsed: RelayPath = way.parse().unwrap();
+        assert_eq!(parsed.entry, parsed.hub);
+        assert_eq!(parsed.to_string(), way);
+        for text in [
+            TEXT.to_owned(),
+            format!("{way}/p2p-circuit{TEXT}"),
+            format!("{TEXT}/p2p-circuit"),
+        ] {
+            assert!(text.parse::<RelayPath>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub(crate) struct GateLimits {
     pub(crate) unproven: u32,
 }
 
+/// Addresses that many may come from, for which no limit holds: entries, our own and others'.
+pub(crate) type Trusted = Vec<IpAddr>;
+
 impl GateLimits {
     /// A participant: a circle's members may all be behind one address.
     pub(crate) const NODE: Self = Self {
@@ -67,13 +70,15 @@ struct State {
 /// See the module. Time is an argument.
 pub(crate) struct Gate {
     limits: GateLimits,
+    trusted: Trusted,
     state: Mutex<State>,
 }
 
 impl Gate {
-    pub(crate) fn new(limits: GateLimits) -> Arc<Self> {
+    pub(crate) fn new(limits: GateLimits, trusted: Trusted) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            trusted: trusted.into_iter().map(network).collect(),
             state: Mutex::default(),
         })
     }
@@ -108,7 +113,9 @@ impl Gate {
             seen: now,
         });
         visitor.seen = now;
-        if visitor.open >= limits.connections || !visitor.attempts.take(1.0, now) {
+        if !self.trusted.contains(&network)
+            && (visitor.open >= limits.connections || !visitor.attempts.take(1.0, now))
+        {
             return Answer::Refuse;
         }
         visitor.open += 1;
@@ -166,14 +173,17 @@ mod tests {
     use super::*;
 
     fn gate() -> Arc<Gate> {
-        Gate::new(GateLimits {
-            connections: 2,
-            attempts: Budget {
-                per_second: 1.0,
-                burst: 4.0,
+        Gate::new(
+            GateLimits {
+                connections: 2,
+                attempts: Budget {
+                    per_second: 1.0,
+                    burst: 4.0,
+                },
+                unproven: 3,
             },
-            unproven: 3,
-        })
+            vec![address(9)],
+        )
     }
 
     fn address(last: u8) -> IpAddr {
@@ -236,6 +246,15 @@ mod tests {
         assert_eq!(gate.lock().visitors.len(), MOST_VISITORS);
         drop(welcome(one_more(now + REMEMBERED)));
         assert_eq!(gate.lock().visitors.len(), 1);
+    }
+
+    #[test]
+    fn an_entry_brings_as_many_as_it_has() {
+        let (gate, now) = (gate(), Instant::now());
+        let places: Vec<_> = (0..100)
+            .map(|_| welcome(gate.ask(address(9), true, now)))
+            .collect();
+        assert_eq!(places.len(), 100);
     }
 
     #[test]

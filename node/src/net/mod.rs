@@ -17,6 +17,9 @@
 //! topics, opaque payloads and opaque packets. It also lacks discovery of every kind (mDNS, DHT, peer exchange),
 //! hole punching, port mapping, and any way from a relayed circle to a direct connection.
 //!
+//! A relayed circle's endpoint sits on a *line* to an entry (`line`), which shows the same packets at the same pace
+//! whatever goes on; the module above it knows nothing of that.
+//!
 //! Nothing here logs an address, a peer, a topic or a route, and `Debug` of its types shows none. libp2p and quinn do
 //! log peers and addresses under their own targets (`libp2p_*`, `quinn*`); a program that logs must leave those off.
 
@@ -28,6 +31,7 @@ mod gate;
 mod gossip;
 mod inbox;
 mod limit;
+pub(crate) mod line;
 mod media;
 mod muxer;
 mod outbox;
@@ -49,7 +53,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use address::quic_multiaddr;
-pub use address::{AddressError, RelayAddress};
+pub use address::{AddressError, RelayAddress, RelayPath};
 pub(crate) use limit::Allowance;
 pub use limit::{Budget, TokenBucket};
 pub use media::MediaCounters;
@@ -62,10 +66,12 @@ pub use types::{
 pub(crate) use behaviour::{Behaviour, BehaviourEvent, BehaviourLimits, Role};
 pub(crate) use gate::{Gate, GateLimits};
 pub(crate) use gossip::{ident_topic, topic_of};
+use line::{LineConfig, pace};
 pub(crate) use quic::{Buffers, QuicConfig};
 pub(crate) use registry::{CLOSE_EXCESS, Observer, Registry};
 pub(crate) use swarm::swarm_config;
 pub(crate) use tasks::Tasks;
+pub(crate) use transport::pass;
 pub(crate) use transport::{DialPolicy, QuicTransport};
 
 /// Largest control payload accepted for publishing, bytes: a record padded to 16 KiB and its sealing.
@@ -85,8 +91,38 @@ pub const EVENT_QUEUE: usize = 64;
 pub enum Route {
     /// Members connect to each other and see each other's addresses.
     Direct,
-    /// Everything goes through one relay; this node dials that relay and nothing else, and listens to nobody.
-    Relay(RelayAddress),
+    /// Everything goes through relays; this node opens a line to an entry and nothing else, and listens to nobody.
+    Relayed(Relayed),
+}
+
+/// How a relayed circle is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relayed {
+    /// The hub that members meet at.
+    pub hub: RelayAddress,
+    /// Entries to it, the preferred first.
+    pub entries: Vec<RelayAddress>,
+    /// Most members of the circle, from which follows how much the entry sends at any time.
+    pub members: u8,
+}
+
+impl Relayed {
+    /// By these ways, to the first one's hub.
+    #[must_use]
+    pub fn by(paths: &[RelayPath], members: u8) -> Option<Self> {
+        let hub = paths.first()?.hub.clone();
+        let mut entries: Vec<RelayAddress> = Vec::new();
+        for path in paths.iter().filter(|path| path.hub == hub) {
+            if !entries.contains(&path.entry) {
+                entries.push(path.entry.clone());
+            }
+        }
+        Some(Self {
+            hub,
+            entries,
+            members,
+        })
+    }
 }
 
 /// What a circle session needs of the network.
@@ -94,7 +130,7 @@ pub enum Route {
 pub struct NetworkConfig {
     /// The transport identity, made afresh for this run and circle.
     pub keypair: Keypair,
-    /// Direct: addresses to listen on (`0.0.0.0:0` for any port). Relayed: at most a local address to send from.
+    /// Direct: addresses to listen on (`0.0.0.0:0` for any port).
     pub listen: Vec<SocketAddr>,
     /// How peers are reached.
     pub route: Route,
@@ -114,13 +150,13 @@ impl NetworkConfig {
         }
     }
 
-    /// Configuration of a circle behind `relay` on a plain UDP socket.
+    /// Configuration of a relayed circle on plain UDP sockets.
     #[must_use]
-    pub fn relayed(keypair: Keypair, relay: RelayAddress) -> Self {
+    pub fn relayed(keypair: Keypair, relayed: Relayed) -> Self {
         Self {
             keypair,
             listen: Vec::new(),
-            route: Route::Relay(relay),
+            route: Route::Relayed(relayed),
             socket: udp_sockets(),
         }
     }
@@ -203,26 +239,26 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
     let local_peer = config.keypair.public().to_peer_id();
     let quic = QuicConfig::new(&config.keypair, Buffers::NODE)?;
 
-    let (binds, relay) = match &config.route {
+    let (binds, relay, sockets) = match config.route {
         Route::Direct if config.listen.is_empty() => return Err(NetError::NothingToListenOn),
-        Route::Direct => (config.listen.clone(), None),
-        Route::Relay(relay) => {
-            let local = config
-                .listen
-                .iter()
-                .copied()
-                .find(|a| a.is_ipv4() == relay.addr.is_ipv4());
-            (
-                vec![local.unwrap_or_else(|| unspecified(&relay.addr))],
-                Some(relay.clone()),
-            )
+        Route::Direct => (config.listen, None, config.socket),
+        Route::Relayed(relayed) => {
+            let line = LineConfig {
+                entries: relayed.entries,
+                hubs: vec![relayed.hub.addr],
+                pace: pace(relayed.members),
+                socket: config.socket,
+            };
+            let sockets = line::start(line, &tasks)?;
+            let bind = unspecified(&relayed.hub.addr);
+            (vec![bind], Some(relayed.hub), sockets)
         }
     };
     let listens = relay.is_none();
     let endpoints = binds
         .into_iter()
         .map(|bind| {
-            quic.endpoint((config.socket)(bind).map_err(NetError::Socket)?, listens)
+            quic.endpoint(sockets(bind).map_err(NetError::Socket)?, listens)
                 .map_err(NetError::Socket)
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -252,7 +288,7 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
     let policy = relay
         .as_ref()
         .map_or(DialPolicy::Anyone, |r| DialPolicy::Only(r.clone()));
-    let gate = Gate::new(GateLimits::NODE);
+    let gate = Gate::new(GateLimits::NODE, Vec::new());
     let transport =
         QuicTransport::new(quic, endpoints.clone(), policy, Arc::clone(&registry), gate);
 

@@ -5,7 +5,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use hkdf::Hkdf;
 use libp2p::{PeerId, identity::Keypair};
 use quinn::{
-    AsyncUdpSocket, EndpointConfig, Runtime, TokioRuntime, TransportConfig, VarInt,
+    AckFrequencyConfig, AsyncUdpSocket, EndpointConfig, Runtime, TokioRuntime, TransportConfig,
+    VarInt,
     crypto::{
         CryptoError, HmacKey,
         rustls::{QuicClientConfig, QuicServerConfig},
@@ -14,7 +15,7 @@ use quinn::{
 use rustls::{NoKeyLog, client::Resumption};
 use sha2::Sha256;
 
-use super::{congestion::FlooredCubic, transport::TransportError};
+use super::{congestion::FlooredCubic, line, transport::TransportError};
 
 /// Opens the UDP socket bound to the given local address. Called inside a tokio runtime.
 pub type SocketFactory =
@@ -38,6 +39,14 @@ const MAX_BIDI_STREAMS: u32 = 64;
 const MAX_UNI_STREAMS: u32 = 1;
 /// Handshakes that may be under way at a listening endpoint before new ones are refused.
 const MAX_INCOMING: usize = 256;
+
+/// What stock libp2p speaks (ALPN).
+const LIBP2P: &[u8] = b"libp2p";
+/// Cells that a line may leave unacknowledged, and for how long: its own cells carry acknowledgements before that.
+const LINE_UNACKNOWLEDGED: u32 = 32;
+const LINE_ACK_DELAY: Duration = Duration::from_millis(100);
+/// Bytes in flight that never hold a line's cells back: a second of the fastest line.
+const LINE_FLOOR: u64 = 256 * 1024;
 
 /// Sizes, in bytes, that differ between a participant and a relay.
 #[derive(Debug, Clone, Copy)]
@@ -77,19 +86,35 @@ impl Buffers {
 #[derive(Clone)]
 pub(crate) struct QuicConfig {
     keypair: Keypair,
+    protocol: &'static [u8],
     transport: Arc<TransportConfig>,
     server: quinn::ServerConfig,
     endpoint: EndpointConfig,
 }
 
 impl QuicConfig {
+    /// Of connections that carry libp2p's streams, and voice on datagrams.
     pub(crate) fn new(keypair: &Keypair, buffers: Buffers) -> Result<Self, TransportError> {
-        let transport = Arc::new(transport_config(buffers));
+        Self::with(keypair, LIBP2P, transport_config(buffers))
+    }
+
+    /// Of lines, which carry cells on datagrams and nothing else.
+    pub(crate) fn line(keypair: &Keypair) -> Result<Self, TransportError> {
+        Self::with(keypair, line::PROTOCOL, line_config())
+    }
+
+    fn with(
+        keypair: &Keypair,
+        protocol: &'static [u8],
+        transport: TransportConfig,
+    ) -> Result<Self, TransportError> {
+        let transport = Arc::new(transport);
 
         let mut tls =
             libp2p_tls::make_server_config(keypair).map_err(|_| TransportError::Certificate)?;
         // libp2p-tls logs session secrets to the file named by SSLKEYLOGFILE; Undertone does not.
         tls.key_log = Arc::new(NoKeyLog {});
+        tls.alpn_protocols = vec![protocol.to_vec()];
         // No resumption: a ticket would recognise a returning peer, and a fresh handshake is one round trip anyway.
         tls.send_tls13_tickets = 0;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(
@@ -109,6 +134,7 @@ impl QuicConfig {
 
         Ok(Self {
             keypair: keypair.clone(),
+            protocol,
             transport,
             server,
             endpoint,
@@ -135,6 +161,7 @@ impl QuicConfig {
         let mut tls = libp2p_tls::make_client_config(&self.keypair, peer)
             .map_err(|_| TransportError::Certificate)?;
         tls.key_log = Arc::new(NoKeyLog {});
+        tls.alpn_protocols = vec![self.protocol.to_vec()];
         tls.resumption = Resumption::disabled();
         let crypto = QuicClientConfig::try_from(tls).map_err(|_| TransportError::Certificate)?;
         let mut client = quinn::ClientConfig::new(Arc::new(crypto));
@@ -162,6 +189,34 @@ fn transport_config(buffers: Buffers) -> TransportConfig {
         .allow_spin(false)
         .congestion_controller_factory(Arc::new(FlooredCubic {
             floor_bytes: buffers.floor,
+        }));
+    config
+}
+
+/// Every packet of a line has one size, and nothing but the two clocks of its ends says when one goes out: each is filled up
+/// to the size that all paths carry, none looks for a larger one, and what is to be acknowledged waits for the next cell.
+fn line_config() -> TransportConfig {
+    let mut rarely = AckFrequencyConfig::default();
+    rarely
+        .ack_eliciting_threshold(LINE_UNACKNOWLEDGED.into())
+        .max_ack_delay(Some(LINE_ACK_DELAY))
+        .reordering_threshold(0_u32.into());
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(1_u32.into())
+        .max_concurrent_uni_streams(0_u32.into())
+        .pad_to_mtu(true)
+        .mtu_discovery_config(None)
+        .ack_frequency_config(Some(rarely))
+        .datagram_send_buffer_size(4 * line::CELL)
+        .datagram_receive_buffer_size(Some(32 * line::CELL))
+        .max_idle_timeout(Some(
+            VarInt::from_u32(IDLE_TIMEOUT.as_millis() as u32).into(),
+        ))
+        .initial_rtt(INITIAL_RTT)
+        .allow_spin(false)
+        .congestion_controller_factory(Arc::new(FlooredCubic {
+            floor_bytes: LINE_FLOOR,
         }));
     config
 }

@@ -268,7 +268,7 @@ fn accept(endpoint: &quinn::Endpoint) -> BoxFuture<'static, Option<quinn::Incomi
 }
 
 /// Somebody at the gate: in, or answered already.
-fn pass(
+pub(crate) fn pass(
     gate: &Arc<Gate>,
     incoming: quinn::Incoming,
 ) -> Option<(Result<quinn::Connecting, quinn::ConnectionError>, Place)> {

@@ -1,8 +1,8 @@
 //! The operator's file: one TOML document, every part of which may be left out.
 
 use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -14,10 +14,10 @@ use super::{MAX_LISTEN, Operator, RelayLimits};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RelayFile {
-    /// UDP addresses to listen on.
-    pub listen: Vec<SocketAddr>,
-    /// Addresses that leaders are given, where they are not the machine's own: behind a router, in a container.
-    pub public: Vec<SocketAddr>,
+    /// Where circles meet.
+    pub hub: HubFile,
+    /// Where members come in.
+    pub entry: EntryFile,
     /// Where the lasting identity is kept; made on first use.
     pub identity: PathBuf,
     /// Where to answer `GET /metrics` and `GET /healthz`; nowhere if left out.
@@ -30,11 +30,58 @@ pub struct RelayFile {
     pub limits: RelayLimits,
 }
 
+/// The hub's part of the file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HubFile {
+    /// UDP addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses that leaders are given, where they are not the machine's own: behind a router, in a container.
+    pub public: Vec<SocketAddr>,
+    /// Other operators' entries, whose members come from one address: no limit for each address holds for them.
+    pub entries: Vec<IpAddr>,
+}
+
+impl Default for HubFile {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, HUB_PORT))],
+            public: Vec::new(),
+            entries: Vec::new(),
+        }
+    }
+}
+
+/// The entry's part of the file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EntryFile {
+    /// UDP addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// As the hub's.
+    pub public: Vec<SocketAddr>,
+    /// Other operators' hubs that members may go to from here.
+    pub hubs: Vec<SocketAddr>,
+}
+
+impl Default for EntryFile {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, ENTRY_PORT))],
+            public: Vec::new(),
+            hubs: Vec::new(),
+        }
+    }
+}
+
+const HUB_PORT: u16 = 4433;
+const ENTRY_PORT: u16 = 4434;
+
 impl Default for RelayFile {
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 4433))],
-            public: Vec::new(),
+            hub: HubFile::default(),
+            entry: EntryFile::default(),
             identity: "undertone-relay.key".into(),
             metrics: None,
             drain_seconds: 60,
@@ -93,23 +140,30 @@ impl RelayFile {
                 mistake: mistake.into(),
             })
         };
-        if self.listen.is_empty() || self.listen.len() > MAX_LISTEN {
-            return wrong("listen", "needs one to four addresses");
+        if self.hub.listen.is_empty() {
+            return wrong("hub.listen", "needs an address");
         }
-        let mut ports = BTreeMap::<_, usize>::new();
-        for address in &self.listen {
-            *ports.entry(address).or_default() += 1;
-        }
-        if ports.values().any(|n| *n > 1) {
-            return wrong("listen", "names an address twice");
-        }
-        if self.public.len() > MAX_LISTEN {
-            return wrong("public", "has room for four addresses");
-        }
-        let reachable =
-            |a: &SocketAddr| a.port() != 0 && !a.ip().is_unspecified() && !a.ip().is_multicast();
-        if !self.public.iter().all(reachable) {
-            return wrong("public", "needs addresses and ports that can be called");
+        let mut taken = BTreeSet::new();
+        for (name, listen, public) in [
+            ("hub", &self.hub.listen, &self.hub.public),
+            ("entry", &self.entry.listen, &self.entry.public),
+        ] {
+            if listen.len() > MAX_LISTEN || public.len() > MAX_LISTEN {
+                return wrong(name, "has room for four addresses of a kind");
+            }
+            if !listen.iter().all(|a| a.port() == 0 || taken.insert(*a)) {
+                return wrong(
+                    &format!("{name}.listen"),
+                    "names an address that is taken already",
+                );
+            }
+            let reachable = |a: &SocketAddr| {
+                a.port() != 0 && !a.ip().is_unspecified() && !a.ip().is_multicast()
+            };
+            if !public.iter().all(reachable) {
+                let mistake = "needs addresses and ports that can be called";
+                return wrong(&format!("{name}.public"), mistake);
+            }
         }
         if let Err(mistake) = self.operator.check() {
             return wrong("operator:", &mistake.to_string());
@@ -127,12 +181,13 @@ impl RelayFile {
         if self.metrics.is_some_and(|a| !a.ip().is_loopback()) {
             remarks.push("metrics can be read from other machines: they are sums, yet show how busy the relay is".into());
         }
-        if self.public.is_empty() && self.listen.iter().all(|a| a.ip().is_loopback()) {
-            remarks
-                .push("listen has this machine's own address only: nobody else can connect".into());
+        if self.entry.public.is_empty() && self.entry.listen.iter().all(|a| a.ip().is_loopback()) {
+            remarks.push("entry.listen has this machine's own address only, or none: nobody else can come in".into());
         }
-        if self.listen.iter().any(|a| a.port() == 0) {
-            remarks.push("listen has port 0, which is another one after each start: leaders' circles will not find the relay".into());
+        for (name, listen) in [("hub", &self.hub.listen), ("entry", &self.entry.listen)] {
+            if listen.iter().any(|a| a.port() == 0) {
+                remarks.push(format!("{name}.listen has port 0, which is another one after each start: leaders' circles will not find the relay"));
+            }
         }
         if self.operator.name.is_none() || self.operator.complain.is_none() {
             remarks.push("operator has no name, or nowhere to complain: people at the door of a circle are told so".into());
@@ -171,6 +226,10 @@ mod tests {
         assert_eq!(all.operator.sees, Operator::default().sees);
         assert_eq!(all.operator.keeps, Operator::default().keeps);
         assert_eq!(all.drain_seconds, RelayFile::default().drain_seconds);
+        assert_eq!(
+            (all.hub, all.entry),
+            (HubFile::default(), EntryFile::default())
+        );
         assert_eq!(said.limits, all.limits);
         let named = toml::Value::try_from(RelayLimits::default()).unwrap();
         for name in named.as_table().unwrap().keys() {
@@ -185,9 +244,10 @@ mod tests {
     fn mistakes_are_named() {
         assert!(error("lisen = []").contains("lisen"));
         assert!(error("[limits]\nconections = 3").contains("line 2"));
-        assert!(error("listen = []").contains("one to four"));
-        assert!(error("listen = [\"1.2.3.4:5\", \"1.2.3.4:5\"]").contains("twice"));
-        assert!(error("public = [\"0.0.0.0:4433\"]").contains("called"));
+        assert!(error("hub.listen = []").contains("needs an address"));
+        assert!(error("hub.listen = [\"1.2.3.4:5\", \"1.2.3.4:5\"]").contains("taken"));
+        assert!(error("entry.listen = [\"0.0.0.0:4433\"]").contains("entry.listen"));
+        assert!(error("hub.public = [\"0.0.0.0:4433\"]").contains("called"));
         assert!(error("[limits]\nslots_per_route = 1").contains("limits.slots_per_route"));
         assert!(error("limits.datagrams = { per_second = 20, burst = 5 }").contains("fifty"));
         assert!(error("limits.messages = { per_second = nan, burst = 5 }").contains("messages"));
@@ -199,8 +259,8 @@ mod tests {
     fn remarks_are_made_where_something_may_not_be_meant() {
         let remarks = |text: &str| RelayFile::parse(text).unwrap().remarks().join("\n");
         assert!(remarks("metrics = \"0.0.0.0:9433\"").contains("other machines"));
-        assert!(remarks("listen = [\"127.0.0.1:0\"]").contains("nobody else"));
-        assert!(remarks("listen = [\"127.0.0.1:0\"]").contains("port 0"));
+        assert!(remarks("entry.listen = [\"127.0.0.1:0\"]").contains("nobody else"));
+        assert!(remarks("hub.listen = [\"127.0.0.1:0\"]").contains("port 0"));
         assert!(remarks("operator.name = \"A\"").contains("nowhere to complain"));
         let named = "operator = { name = \"A\", complain = \"a@example.org\" }";
         assert_eq!(remarks(named), "");

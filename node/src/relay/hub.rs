@@ -40,7 +40,7 @@ pub(crate) struct Hub {
     pub(crate) limits: RelayLimits,
     /// The operator's, signed.
     pub(crate) card: Vec<u8>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) tasks: Tasks,
 }
 
@@ -50,7 +50,7 @@ impl Hub {
             routes: Mutex::default(),
             limits,
             card,
-            counters: Counters::default(),
+            counters: Arc::default(),
             tasks,
         })
     }

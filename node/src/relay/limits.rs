@@ -18,6 +18,8 @@ pub struct RelayLimits {
     pub pending: u32,
     /// Resident memory beyond which no connection is taken, MiB.
     pub memory_mib: u32,
+    /// Members' lines in all, at an entry.
+    pub lines: u32,
     /// Media routes in all.
     pub routes: usize,
     /// Connections on one route: the members of a circle.
@@ -49,6 +51,7 @@ impl Default for RelayLimits {
             attempts: budget(2.0, 128.0),
             pending: 128,
             memory_mib: 1024,
+            lines: 512,
             routes: 256,
             slots_per_route: 16,
             routes_per_connection: 2,
@@ -88,6 +91,7 @@ impl RelayLimits {
             ),
             ("pending", u64::from(self.pending), 4),
             ("memory_mib", u64::from(self.memory_mib), 64),
+            ("lines", u64::from(self.lines), 2),
             ("routes", self.routes as u64, 1),
             ("slots_per_route", self.slots_per_route as u64, 2),
             (

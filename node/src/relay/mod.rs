@@ -10,6 +10,7 @@
 //! goes on sending more than its share is cut.
 
 mod config;
+mod entry;
 mod hub;
 mod limits;
 mod metrics;
@@ -20,7 +21,7 @@ mod swarm;
 mod topics;
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -32,11 +33,11 @@ use undertone_protocol::operator::CardError;
 
 use crate::net::{
     Behaviour, BehaviourLimits, Buffers, DialPolicy, Gate, GateLimits, Observer, QuicConfig,
-    QuicTransport, Registry, RelayAddress, Role, SocketFactory, Tasks, TransportError, dialable,
-    udp_sockets,
+    QuicTransport, Registry, RelayAddress, RelayPath, Role, SocketFactory, Tasks, TransportError,
+    dialable, udp_sockets,
 };
 
-pub use config::{ConfigError, RelayFile};
+pub use config::{ConfigError, EntryFile, HubFile, RelayFile};
 pub use limits::RelayLimits;
 pub use operator::Operator;
 pub use stats::RelayStats;
@@ -50,8 +51,10 @@ pub const MAX_LISTEN: usize = 4;
 /// What a relay needs.
 #[derive(Clone)]
 pub struct RelayConfig {
-    /// Addresses to listen on.
-    pub listen: Vec<SocketAddr>,
+    /// Where circles meet.
+    pub hub: HubFile,
+    /// Where members come in.
+    pub entry: EntryFile,
     /// Its lasting identity: clients pin it. Keeping it is the caller's business.
     pub identity: Keypair,
     /// What clients are told of whoever runs it.
@@ -65,11 +68,20 @@ pub struct RelayConfig {
 }
 
 impl RelayConfig {
-    /// A relay with the default limits on plain UDP sockets.
+    /// A relay with the default limits on plain UDP sockets, whose hub listens here, and its entry on any port
+    /// of the same addresses.
     #[must_use]
     pub fn new(identity: Keypair, listen: Vec<SocketAddr>) -> Self {
+        let entry = listen.iter().map(|a| SocketAddr::new(a.ip(), 0)).collect();
         Self {
-            listen,
+            hub: HubFile {
+                listen,
+                ..HubFile::default()
+            },
+            entry: EntryFile {
+                listen: entry,
+                ..EntryFile::default()
+            },
             identity,
             operator: Operator::default(),
             limits: RelayLimits::default(),
@@ -87,7 +99,9 @@ impl RelayConfig {
             operator: file.operator,
             limits: file.limits,
             metrics: file.metrics,
-            ..Self::new(identity, file.listen)
+            hub: file.hub,
+            entry: file.entry,
+            ..Self::new(identity, Vec::new())
         }
     }
 }
@@ -125,12 +139,14 @@ pub enum RelayError {
 pub struct Relay {
     /// Its identity.
     pub peer: PeerId,
-    /// Addresses clients can be given, the likeliest first.
-    pub addresses: Vec<RelayAddress>,
+    /// Addresses of its hub, the likeliest first.
+    pub hubs: Vec<RelayAddress>,
+    /// Addresses of its entry, the likeliest first.
+    pub entries: Vec<RelayAddress>,
     /// Where metrics are answered.
     pub metrics: Option<SocketAddr>,
     hub: Arc<hub::Hub>,
-    gate: Arc<Gate>,
+    gates: [Arc<Gate>; 2],
     tasks: Tasks,
 }
 
@@ -141,40 +157,56 @@ impl Relay {
     /// [`RelayError`] when no socket can be opened or the configuration is unusable; nothing keeps running then.
     pub fn start(config: RelayConfig, cancel: CancellationToken) -> Result<Self, RelayError> {
         tokio::runtime::Handle::try_current().map_err(|_| RelayError::NoRuntime)?;
-        if config.listen.is_empty() || config.listen.len() > MAX_LISTEN {
-            return Err(RelayError::Listen(config.listen.len()));
+        if config.hub.listen.is_empty() || config.hub.listen.len() > MAX_LISTEN {
+            return Err(RelayError::Listen(config.hub.listen.len()));
         }
         let card = config.operator.card(&config.identity)?;
         let tasks = Tasks::new();
         let peer = config.identity.public().to_peer_id();
         let quic = QuicConfig::new(&config.identity, Buffers::RELAY)?;
-        let endpoints = config
-            .listen
-            .iter()
-            .map(|bind| {
+        let line = QuicConfig::line(&config.identity)?;
+        let listen = |quic: &QuicConfig, at: &[SocketAddr]| {
+            let endpoint = |bind: &SocketAddr| {
                 let socket = (config.socket)(*bind).map_err(RelayError::Socket)?;
                 quic.endpoint(socket, true).map_err(RelayError::Socket)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let bound: Vec<SocketAddr> = endpoints
-            .iter()
-            .filter_map(|e| e.local_addr().ok())
-            .collect();
-        let addresses = bound
-            .iter()
-            .flat_map(|addr| dialable(*addr))
-            .map(|addr| RelayAddress { peer, addr })
-            .collect();
+            };
+            at.iter().map(endpoint).collect::<Result<Vec<_>, _>>()
+        };
+        let endpoints = listen(&quic, &config.hub.listen)?;
+        let doors = listen(&line, &config.entry.listen)?;
+        let bound = bound(&endpoints);
+        let named = |own: &[SocketAddr], public: &[SocketAddr]| -> Vec<RelayAddress> {
+            let own = own.iter().flat_map(|addr| dialable(*addr));
+            let all = public.iter().copied().chain(own);
+            all.map(|addr| RelayAddress { peer, addr }).collect()
+        };
+        let hubs = named(&bound, &config.hub.public);
+        let entries = named(&self::bound(&doors), &config.entry.public);
 
         let metrics = config.metrics.map(listen_for_metrics).transpose()?;
         let registry = Registry::new();
         let hub = hub::Hub::new(config.limits, card, tasks.clone());
         let observer: Weak<dyn Observer> = Arc::downgrade(&hub) as Weak<dyn Observer>;
         registry.observe(observer);
-        let gate = Gate::new(GateLimits {
+        let limits = GateLimits {
             connections: config.limits.connections_per_address,
             attempts: config.limits.attempts,
             unproven: config.limits.pending / 4,
+        };
+        // Whoever comes by our own entry comes from this machine.
+        let mut trusted = config.hub.entries.clone();
+        if !doors.is_empty() {
+            trusted.push(Ipv4Addr::LOCALHOST.into());
+            trusted.push(Ipv6Addr::LOCALHOST.into());
+            trusted.extend(hubs.iter().map(|hub| hub.addr.ip()));
+        }
+        let gate = Gate::new(limits, trusted);
+        let entry = Arc::new(entry::Entry {
+            hubs: reached(&hubs, &bound, &config.entry.hubs),
+            limits: config.limits,
+            gate: Gate::new(limits, Vec::new()),
+            counters: Arc::clone(&hub.counters),
+            tasks: tasks.clone(),
         });
         let transport = QuicTransport::new(
             quic,
@@ -205,23 +237,39 @@ impl Relay {
             },
         )?;
         tasks.spawn_to_the_end(swarm.run(cancel));
-        let bound = metrics.as_ref().and_then(|m| m.local_addr().ok());
+        for door in doors {
+            tasks.spawn(Arc::clone(&entry).serve(door));
+        }
+        let pages = metrics.as_ref().and_then(|m| m.local_addr().ok());
         if let Some(listener) = metrics {
             tasks.spawn(metrics::serve(listener, Arc::clone(&hub)));
         }
         Ok(Self {
             peer,
-            addresses,
-            metrics: bound,
+            hubs,
+            entries,
+            metrics: pages,
             hub,
-            gate,
+            gates: [gate, Arc::clone(&entry.gate)],
             tasks,
         })
     }
 
+    /// The ways to its hub by its own entry, the likeliest first.
+    #[must_use]
+    pub fn paths(&self) -> Vec<RelayPath> {
+        let pairs = self.entries.iter().zip(&self.hubs);
+        pairs
+            .map(|(entry, hub)| RelayPath {
+                entry: entry.clone(),
+                hub: hub.clone(),
+            })
+            .collect()
+    }
+
     /// Lets nobody new in, and returns when the last client has gone, or after `patience`.
     pub async fn drain(&self, patience: Duration) {
-        self.gate.close();
+        self.gates.iter().for_each(|gate| gate.close());
         self.hub.counters.drain();
         let empty = async {
             while self.stats().connections > 0 {
@@ -241,6 +289,29 @@ impl Relay {
     pub async fn closed(self) {
         self.tasks.joined().await;
     }
+}
+
+fn bound(endpoints: &[quinn::Endpoint]) -> Vec<SocketAddr> {
+    (endpoints.iter().filter_map(|e| e.local_addr().ok())).collect()
+}
+
+/// Hubs that the entry leads to, as members name them, and where they are from here: our own on this machine.
+fn reached(
+    own: &[RelayAddress],
+    bound: &[SocketAddr],
+    others: &[SocketAddr],
+) -> Vec<(SocketAddr, SocketAddr)> {
+    let here = |hub: SocketAddr| {
+        let same = |at: &&SocketAddr| at.is_ipv4() == hub.is_ipv4();
+        match bound.iter().find(same) {
+            Some(at) if !at.ip().is_unspecified() => *at,
+            Some(SocketAddr::V4(at)) => (Ipv4Addr::LOCALHOST, at.port()).into(),
+            Some(SocketAddr::V6(at)) => (Ipv6Addr::LOCALHOST, at.port()).into(),
+            None => hub,
+        }
+    };
+    let own = own.iter().map(|hub| (hub.addr, here(hub.addr)));
+    own.chain(others.iter().map(|hub| (*hub, *hub))).collect()
 }
 
 /// Opens the port at once, so that the operator hears of it at once if it is taken.

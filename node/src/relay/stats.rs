@@ -84,6 +84,10 @@ sums! {
     Counter messages: "Control messages handed on",
     Counter messages_dropped: "Control messages dropped for being over the rate",
     Counter routes_refused: "Route requests refused",
+    Gauge lines: "Members' lines open now",
+    Counter cells_in: "Cells taken in from members",
+    Counter cells_out: "Cells sent to members",
+    Counter line_packets_dropped: "Packets that pushed each other out waiting for cells",
     Counter clients_cut: "Connections cut because their client went on sending too much",
 }
 

@@ -18,7 +18,8 @@ use libp2p::{PeerId, identity::Keypair};
 use tokio_util::sync::CancellationToken;
 use undertone_node::{
     net::{
-        self, NetCommand, NetEvent, Network, NetworkConfig, RelayAddress, RouteKey, Topic, Verdict,
+        self, NetCommand, NetEvent, Network, NetworkConfig, RelayAddress, RelayPath, Relayed,
+        RouteKey, Topic, Verdict,
     },
     relay::{Relay, RelayConfig},
 };
@@ -59,10 +60,10 @@ impl TestNode {
         ))
     }
 
-    pub fn relayed(relay: &RelayAddress) -> Self {
+    pub fn relayed(relay: &RelayPath) -> Self {
         Self::start(NetworkConfig::relayed(
             Keypair::generate_ed25519(),
-            relay.clone(),
+            by(relay),
         ))
     }
 
@@ -237,6 +238,11 @@ pub fn heard_media(event: &NetEvent, text: &str) -> Option<Option<PeerId>> {
     }
 }
 
+/// A circle of at most sixteen, this way.
+pub fn by(path: &RelayPath) -> Relayed {
+    Relayed::by(std::slice::from_ref(path), 16).expect("there is a way")
+}
+
 /// A relay and its switch.
 pub struct TestRelay {
     pub relay: Relay,
@@ -254,8 +260,21 @@ impl TestRelay {
         Self::start(RelayConfig::new(Keypair::generate_ed25519(), vec![LOCAL]))
     }
 
+    /// As after a restart: with the identity and the addresses it had.
+    pub fn again(identity: Keypair, path: &RelayPath) -> Self {
+        let mut config = RelayConfig::new(identity, vec![path.hub.addr]);
+        config.entry.listen = vec![path.entry.addr];
+        Self::start(config)
+    }
+
+    /// Its hub.
     pub fn address(&self) -> RelayAddress {
-        self.relay.addresses[0].clone()
+        self.relay.hubs[0].clone()
+    }
+
+    /// The way to its hub by its entry.
+    pub fn path(&self) -> RelayPath {
+        self.relay.paths()[0].clone()
     }
 
     pub async fn stop(self) {
@@ -285,9 +304,9 @@ impl TestRelay {
 
 /// Nodes behind one relay, subscribed to [`TOPIC`] and attached to [`ROUTE`]; the relay knows of all of them.
 pub async fn circle(relay: &TestRelay, members: usize) -> Vec<TestNode> {
-    let address = relay.address();
+    let (address, path) = (relay.address(), relay.path());
     let before = relay.relay.stats().subscriptions;
-    let mut nodes: Vec<TestNode> = (0..members).map(|_| TestNode::relayed(&address)).collect();
+    let mut nodes: Vec<TestNode> = (0..members).map(|_| TestNode::relayed(&path)).collect();
     for node in &mut nodes {
         node.command(NetCommand::Subscribe(TOPIC)).await;
         node.command(NetCommand::AttachRoute(ROUTE)).await;

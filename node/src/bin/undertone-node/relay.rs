@@ -11,7 +11,6 @@ use clap::Args;
 use libp2p::identity::Keypair;
 use tokio_util::sync::CancellationToken;
 use undertone_node::entropy::os_bytes;
-use undertone_node::net::RelayAddress;
 use undertone_node::relay::{Relay, RelayConfig, RelayFile};
 
 const REPORT_EVERY: Duration = Duration::from_secs(60);
@@ -24,7 +23,8 @@ pub struct RelayArgs {
     /// Only check the settings and the identity, say what is wrong or strange, and end
     #[arg(long)]
     check: bool,
-    /// Where to listen (UDP), in place of the file's; may be given several times [default: 0.0.0.0:4433]
+    /// Where the hub listens (UDP), in place of the file's, and the entry on the next port; may be given several times
+    /// [default: 0.0.0.0:4433]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Vec<SocketAddr>,
     /// The relay's identity, in place of the file's: made on first use, keep it, or leaders' circles no longer find
@@ -42,7 +42,11 @@ impl RelayArgs {
             None => RelayFile::default(),
         };
         if !self.listen.is_empty() {
-            settings.listen.clone_from(&self.listen);
+            let next =
+                |a: &SocketAddr| SocketAddr::new(a.ip(), a.port().checked_add(1).unwrap_or(0));
+            let entry = |a: &SocketAddr| if a.port() == 0 { *a } else { next(a) };
+            settings.entry.listen = self.listen.iter().map(entry).collect();
+            settings.hub.listen.clone_from(&self.listen);
         }
         if let Some(identity) = &self.identity {
             settings.identity.clone_from(identity);
@@ -78,13 +82,14 @@ fn check(settings: &RelayFile, identity: Option<&Keypair>) {
         let list: Vec<_> = list.iter().map(ToString::to_string).collect();
         list.join(", ")
     };
-    println!("  listens on  {} (UDP)", listed(&settings.listen));
+    println!("  circles meet at {} (UDP)", listed(&settings.hub.listen));
+    println!(
+        "  members come in at {} (UDP)",
+        listed(&settings.entry.listen)
+    );
     match identity {
         Some(identity) => {
             println!("  identity    {}", identity.public().to_peer_id());
-            for address in announced(identity, &settings.public) {
-                println!("  leaders get {address}");
-            }
         }
         None => println!(
             "  identity    will be made at the first start, in {}",
@@ -100,27 +105,14 @@ fn check(settings: &RelayFile, identity: Option<&Keypair>) {
     }
 }
 
-fn announced(identity: &Keypair, public: &[SocketAddr]) -> Vec<RelayAddress> {
-    let peer = identity.public().to_peer_id();
-    public
-        .iter()
-        .map(|&addr| RelayAddress { peer, addr })
-        .collect()
-}
-
 async fn serve(identity: Keypair, settings: RelayFile) -> Result<()> {
     let cancel = CancellationToken::new();
-    let public = announced(&identity, &settings.public);
     let patience = Duration::from_secs(settings.drain_seconds);
     let relay = Relay::start(RelayConfig::from_file(identity, settings), cancel.clone())
         .context("the relay cannot start")?;
     println!("Relay running. Leaders start a circle through it with one of these addresses:");
-    for address in if public.is_empty() {
-        &relay.addresses
-    } else {
-        &public
-    } {
-        println!("  {address}");
+    for path in relay.paths() {
+        println!("  {path}");
     }
     if let Some(address) = relay.metrics {
         println!("Its sums are at http://{address}/metrics, and /healthz says how it is.");

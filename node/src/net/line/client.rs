@@ -1,0 +1,144 @@
+//! The member's end of a line: keeps it up, over one entry or the next.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use libp2p::identity::Keypair;
+use tokio::time::MissedTickBehavior;
+
+use super::{
+    TICK,
+    cell::Unpacker,
+    packer,
+    socket::Ends,
+    wire::{Open, Opened, Unsaid, hear, say},
+};
+use crate::net::{
+    NetError,
+    address::RelayAddress,
+    quic::{QuicConfig, SocketFactory},
+    tasks::Tasks,
+    unspecified,
+};
+
+/// The entry sends all the time; silent for this long, it is dead, or the way to it is.
+const DEAD_AFTER: Duration = Duration::from_millis(800);
+/// Time for handshake and answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Pause after every entry was tried in vain, and how far it grows.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// A line that held this long forgives earlier failures.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// What a line needs.
+pub(crate) struct LineConfig {
+    /// Where it may begin, the preferred first.
+    pub(crate) entries: Vec<RelayAddress>,
+    /// Where it leads.
+    pub(crate) hubs: Vec<SocketAddr>,
+    /// Cells a tick that are to come.
+    pub(crate) pace: u8,
+    /// What opens UDP sockets.
+    pub(crate) socket: SocketFactory,
+}
+
+/// Begins to keep a line up, until its network ends. Returns what opens sockets on it, for endpoints that talk to its hubs.
+///
+/// # Errors
+/// If no socket can be opened or TLS cannot be set up.
+pub(crate) fn start(config: LineConfig, tasks: &Tasks) -> Result<SocketFactory, NetError> {
+    let ends = Ends::new(config.hubs, packer(1));
+    // An identity of its own: what the entry sees is not what the hub sees.
+    let quic = QuicConfig::line(&Keypair::generate_ed25519())?;
+    let mut entries = Vec::new();
+    for entry in config.entries {
+        let socket = (config.socket)(unspecified(&entry.addr)).map_err(NetError::Socket)?;
+        let endpoint = quic.endpoint(socket, false).map_err(NetError::Socket)?;
+        entries.push((entry, endpoint));
+    }
+    let keeper = Keeper {
+        ends: Arc::clone(&ends),
+        quic,
+        entries,
+        pace: config.pace,
+    };
+    tasks.spawn(keeper.run());
+    Ok(Arc::new(move |bind| Ok(ends.socket(bind))))
+}
+
+struct Keeper {
+    ends: Arc<Ends>,
+    quic: QuicConfig,
+    entries: Vec<(RelayAddress, quinn::Endpoint)>,
+    pace: u8,
+}
+
+impl Keeper {
+    /// Stays with an entry as long as it works, and goes on to the next when it does not; never back before that.
+    async fn run(self) {
+        let mut pause = FIRST_PAUSE;
+        let mut in_vain = 0;
+        for (entry, endpoint) in self.entries.iter().cycle() {
+            let opened = tokio::time::timeout(PATIENCE, self.open(entry, endpoint)).await;
+            if let Ok(Ok(connection)) = opened {
+                let since = Instant::now();
+                self.carry(&connection).await;
+                connection.close(0u32.into(), b"");
+                if since.elapsed() >= STEADY {
+                    (pause, in_vain) = (FIRST_PAUSE, 0);
+                }
+            }
+            in_vain += 1;
+            if in_vain % self.entries.len() == 0 {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        entry: &RelayAddress,
+        endpoint: &quinn::Endpoint,
+    ) -> Result<quinn::Connection, Unsaid> {
+        let config = self.quic.client(Some(entry.peer)).map_err(|_| Unsaid)?;
+        let connecting = endpoint.connect_with(config, entry.addr, "l");
+        let connection = connecting.map_err(|_| Unsaid)?.await.map_err(|_| Unsaid)?;
+        let (mut asks, mut answers) = connection.open_bi().await.map_err(|_| Unsaid)?;
+        let open = Open {
+            pace: self.pace,
+            hubs: self.ends.hubs().iter().map(SocketAddr::to_string).collect(),
+        };
+        say(&mut asks, &open).await?;
+        match hear(&mut answers).await? {
+            Opened::Yes => Ok(connection),
+            Opened::NotThere | Opened::Full => Err(Unsaid),
+        }
+    }
+
+    /// Carries cells both ways until the line is dead.
+    async fn carry(&self, connection: &quinn::Connection) {
+        let mut clock = tokio::time::interval(TICK);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut unpacker = Unpacker::default();
+        let mut heard = Instant::now();
+        while heard.elapsed() < DEAD_AFTER {
+            tokio::select! {
+                _ = clock.tick() => {
+                    if connection.send_datagram(self.ends.cell()).is_err() {
+                        return;
+                    }
+                }
+                cell = connection.read_datagram() => {
+                    let Ok(cell) = cell else { return };
+                    heard = Instant::now();
+                    unpacker.cell(cell, |channel, packet| self.ends.deliver(channel, packet));
+                }
+            }
+        }
+    }
+}

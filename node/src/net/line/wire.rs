@@ -1,0 +1,74 @@
+//! What is said on a line's one stream before cells begin: where it is to lead, and whether it does.
+//!
+//! Each side says one thing: a length (16, big-endian), and as many bytes of CBOR.
+
+use minicbor::{Decode, Encode};
+use quinn::{RecvStream, SendStream};
+
+use super::cell::CHANNELS;
+
+/// What a line speaks: the protocol of the TLS handshake (ALPN).
+pub(crate) const PROTOCOL: &[u8] = b"undertone/line/1";
+/// Most cells that an entry sends a tick.
+pub(super) const MAX_PACE: u8 = 5;
+const MAX_BYTES: usize = 1_024;
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Open {
+    /// Cells that the entry is to send each tick, 1–5: enough for a whole circle's voices, whether they talk or not.
+    #[n(0)]
+    pub(crate) pace: u8,
+    /// UDP addresses of hubs; the first is reached on channel 0, and so on.
+    #[n(1)]
+    pub(crate) hubs: Vec<String>,
+}
+
+impl Open {
+    /// Whether an entry can do that at all.
+    pub(crate) fn is_sound(&self) -> bool {
+        (1..=MAX_PACE).contains(&self.pace) && (1..=CHANNELS).contains(&self.hubs.len())
+    }
+}
+
+/// What the entry answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub(crate) enum Opened {
+    /// Cells may come.
+    #[n(0)]
+    Yes,
+    /// It does not lead to one of these hubs.
+    #[n(1)]
+    NotThere,
+    /// It carries as many lines as it may.
+    #[n(2)]
+    Full,
+}
+
+/// Why nothing was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the line's stream ended, or did not make sense")]
+pub(crate) struct Unsaid;
+
+/// Says one thing.
+pub(crate) async fn say(stream: &mut SendStream, what: &impl Encode<()>) -> Result<(), Unsaid> {
+    let said = minicbor::to_vec(what).map_err(|_| Unsaid)?;
+    let length = u16::try_from(said.len()).map_err(|_| Unsaid)?;
+    let bytes = [&length.to_be_bytes()[..], &said].concat();
+    stream.write_all(&bytes).await.map_err(|_| Unsaid)
+}
+
+/// Hears one thing.
+pub(crate) async fn hear<T: for<'b> Decode<'b, ()>>(stream: &mut RecvStream) -> Result<T, Unsaid> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).await.map_err(|_| Unsaid)?;
+    let length = usize::from(u16::from_be_bytes(length));
+    if length > MAX_BYTES {
+        return Err(Unsaid);
+    }
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).await.map_err(|_| Unsaid)?;
+    minicbor::decode(&bytes).map_err(|_| Unsaid)
+}

@@ -1,0 +1,184 @@
+//! The entry: where members' lines come in. It sees their addresses, and passes what it cannot read on to the hubs it
+//! allows; those see its address only.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::{net::UdpSocket, time::MissedTickBehavior};
+
+use super::{
+    RelayLimits,
+    stats::{Counters, count},
+};
+use crate::net::{
+    Budget, CLOSE_EXCESS, Gate, Tasks, TokenBucket,
+    line::{Open, Opened, Packer, TICK, Unpacker, hear, packer, say},
+    pass,
+};
+
+/// Time for handshake and for saying where a line is to lead.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A member sends all the time; silent for this long, they are gone.
+const GONE_AFTER: Duration = Duration::from_secs(8);
+/// Cells taken from a member: one a tick, and some room for clocks and bursts.
+const CELLS: Budget = Budget {
+    per_second: 60.0,
+    burst: 60.0,
+};
+/// Largest packet of a hub.
+const PACKET: usize = 1_500;
+
+/// See the module.
+pub(crate) struct Entry {
+    /// Hubs that lines may lead to: as members name them, and where they are reached from here.
+    pub(crate) hubs: Vec<(SocketAddr, SocketAddr)>,
+    pub(crate) limits: RelayLimits,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) tasks: Tasks,
+}
+
+impl Entry {
+    /// Takes lines in until the task is ended.
+    pub(crate) async fn serve(self: Arc<Self>, endpoint: quinn::Endpoint) {
+        while let Some(incoming) = endpoint.accept().await {
+            let Some((Ok(connecting), mut place)) = pass(&self.gate, incoming) else {
+                continue;
+            };
+            let entry = Arc::clone(&self);
+            self.tasks.spawn(async move {
+                let connection = tokio::time::timeout(PATIENCE, connecting).await;
+                let Ok(Ok(connection)) = connection else {
+                    return;
+                };
+                place.established();
+                let room = entry.counters.lines.fetch_add(1, Relaxed);
+                entry
+                    .line(&connection, room < u64::from(entry.limits.lines))
+                    .await;
+                entry.counters.lines.fetch_sub(1, Relaxed);
+                connection.close(0u32.into(), b"");
+            });
+        }
+    }
+
+    async fn line(&self, connection: &quinn::Connection, has_room: bool) {
+        let Ok(Some((pace, sockets))) =
+            tokio::time::timeout(PATIENCE, self.open(connection, has_room)).await
+        else {
+            return;
+        };
+        let packed = Mutex::new(packer(pace));
+        let from_hubs = futures::future::join_all(
+            (sockets.iter().zip(0_u8..))
+                .map(|(socket, channel)| self.take(socket, channel, &packed)),
+        );
+        tokio::select! {
+            () = self.send(connection, pace, &packed) => {}
+            () = self.receive(connection, &sockets) => {}
+            _ = from_hubs => {}
+        }
+    }
+
+    /// Hears where the line is to lead, and opens a socket for each hub.
+    async fn open(
+        &self,
+        connection: &quinn::Connection,
+        has_room: bool,
+    ) -> Option<(u8, Vec<UdpSocket>)> {
+        let (mut answers, mut asks) = connection.accept_bi().await.ok()?;
+        let open: Open = hear(&mut asks).await.ok()?;
+        let mut sockets = Vec::new();
+        for hub in open.is_sound().then_some(open.hubs).into_iter().flatten() {
+            let Some(at) = hub.parse().ok().and_then(|named| self.reached_at(named)) else {
+                sockets.clear();
+                break;
+            };
+            sockets.push(socket_to(at).await?);
+        }
+        let answer = match (has_room, sockets.is_empty()) {
+            (false, _) => Opened::Full,
+            (true, true) => Opened::NotThere,
+            (true, false) => Opened::Yes,
+        };
+        say(&mut answers, &answer).await.ok()?;
+        let _ = answers.finish();
+        (answer == Opened::Yes).then_some((open.pace, sockets))
+    }
+
+    fn reached_at(&self, named: SocketAddr) -> Option<SocketAddr> {
+        let hub = self.hubs.iter().find(|(name, _)| *name == named);
+        hub.map(|(_, at)| *at)
+    }
+
+    /// Packets of a hub, to wait for cells.
+    async fn take(&self, socket: &UdpSocket, channel: u8, packer: &Mutex<Packer>) {
+        let mut packet = [0; PACKET];
+        loop {
+            // A hub that is away for a moment answers with an error; that is no reason to end the line.
+            let Ok(length) = socket.recv(&mut packet).await else {
+                tokio::time::sleep(TICK).await;
+                continue;
+            };
+            let packet = Bytes::copy_from_slice(packet.get(..length).unwrap_or_default());
+            let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
+            let given_up = packer.push(channel, packet);
+            self.counters
+                .line_packets_dropped
+                .fetch_add(given_up as u64, Relaxed);
+        }
+    }
+
+    /// Cells to the member, on a clock of their own.
+    async fn send(&self, connection: &quinn::Connection, pace: u8, packer: &Mutex<Packer>) {
+        let mut clock = tokio::time::interval(TICK / u32::from(pace));
+        clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            clock.tick().await;
+            let cell = packer.lock().unwrap_or_else(PoisonError::into_inner).cell();
+            if connection.send_datagram(cell).is_err() {
+                return;
+            }
+            count(&self.counters.cells_out);
+        }
+    }
+
+    /// Cells of the member, to the hubs.
+    async fn receive(&self, connection: &quinn::Connection, sockets: &[UdpSocket]) {
+        let begun = Instant::now();
+        let mut bucket = TokenBucket::new(CELLS, begun);
+        let mut excess = TokenBucket::new(self.limits.excess, begun);
+        let mut unpacker = Unpacker::default();
+        while let Ok(Ok(cell)) = tokio::time::timeout(GONE_AFTER, connection.read_datagram()).await
+        {
+            let now = Instant::now();
+            count(&self.counters.cells_in);
+            let sound = bucket.take(1.0, now)
+                && unpacker.cell(cell, |channel, packet| {
+                    if let Some(socket) = sockets.get(usize::from(channel)) {
+                        // Full buffers lose it, as any network may.
+                        let _ = socket.try_send(&packet);
+                    }
+                });
+            if !sound && !excess.take(1.0, now) {
+                count(&self.counters.clients_cut);
+                connection.close(CLOSE_EXCESS.into(), b"");
+                return;
+            }
+        }
+    }
+}
+
+async fn socket_to(hub: SocketAddr) -> Option<UdpSocket> {
+    let any: SocketAddr = match hub {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await.ok()?;
+    socket.connect(hub).await.ok()?;
+    Some(socket)
+}

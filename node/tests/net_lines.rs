@@ -1,0 +1,306 @@
+//! Lines between members and entries: what they show, and what they bear.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod net_support;
+
+use std::{
+    collections::BTreeSet,
+    fmt, io,
+    io::IoSliceMut,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use libp2p::identity::Keypair;
+use net_support::{
+    LOCAL, PATIENCE, ROUTE, TOPIC, TestNode, TestRelay, WHILE, by, circle, heard_media,
+};
+use quinn::{
+    AsyncUdpSocket, UdpPoller,
+    crypto::rustls::QuicClientConfig,
+    udp::{RecvMeta, Transmit},
+};
+use undertone_node::{
+    net::{NetCommand, NetEvent, NetworkConfig, RelayPath, Relayed, SocketFactory, udp_sockets},
+    relay::RelayConfig,
+};
+
+/// Sizes of the packets that passed, each way.
+#[derive(Default)]
+struct Seen {
+    sent: Mutex<Vec<usize>>,
+    came: Mutex<Vec<usize>>,
+}
+
+impl Seen {
+    fn take(&self) -> [Vec<usize>; 2] {
+        [&self.sent, &self.came].map(|s| std::mem::take(&mut *s.lock().unwrap()))
+    }
+}
+
+/// A socket that somebody watches.
+struct Watched {
+    inner: Arc<dyn AsyncUdpSocket>,
+    seen: Arc<Seen>,
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
+impl AsyncUdpSocket for Watched {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Arc::clone(&self.inner).create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.inner.try_send(transmit)?;
+        self.seen.sent.lock().unwrap().push(transmit.contents.len());
+        Ok(())
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let received = self.inner.poll_recv(cx, bufs, meta);
+        if let Poll::Ready(Ok(count)) = received {
+            let mut came = self.seen.came.lock().unwrap();
+            for meta in &meta[..count] {
+                came.extend((0..meta.len.div_ceil(meta.stride)).map(|_| meta.stride.min(meta.len)));
+            }
+        }
+        received
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.inner.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
+
+fn watched(seen: &Arc<Seen>) -> SocketFactory {
+    let (plain, seen) = (udp_sockets(), Arc::clone(seen));
+    Arc::new(move |addr| {
+        Ok(Arc::new(Watched {
+            inner: plain(addr)?,
+            seen: Arc::clone(&seen),
+        }) as Arc<dyn AsyncUdpSocket>)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_shows_one_packet_size_and_one_pace_whatever_goes_on() {
+    const WATCHED_FOR: Duration = Duration::from_secs(3);
+    let relay = TestRelay::new();
+    let seen = Arc::new(Seen::default());
+    let mut node = TestNode::start(NetworkConfig {
+        socket: watched(&seen),
+        ..NetworkConfig::relayed(Keypair::generate_ed25519(), by(&relay.path()))
+    });
+    node.command(NetCommand::Subscribe(TOPIC)).await;
+    node.command(NetCommand::AttachRoute(ROUTE)).await;
+    node.up().await;
+    node.attached(ROUTE).await;
+    let others = circle(&relay, 1).await;
+    tokio::time::sleep(WHILE).await;
+
+    seen.take();
+    tokio::time::sleep(WATCHED_FOR).await;
+    let idle = seen.take();
+
+    // Voices both ways, and records of all sizes.
+    let until = Instant::now() + WATCHED_FOR;
+    for n in 0.. {
+        if Instant::now() > until {
+            break;
+        }
+        let voice = Bytes::from(vec![n as u8; 174]);
+        node.command(NetCommand::Media(voice.clone())).await;
+        others[0].command(NetCommand::Media(voice)).await;
+        if n % 10 == 0 {
+            let words = format!("{n} {}", "word ".repeat(60 * (n % 50)));
+            node.publish(&words).await;
+            others[0].publish(&format!("and {words}")).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let busy = seen.take();
+    node.hears("and 0 ").await;
+
+    // A circle of sixteen: five cells a tick come, one goes.
+    for (packets, a_second) in [(&idle, 50), (&busy, 50)]
+        .into_iter()
+        .flat_map(|(seen, pace)| {
+            let [sent, came] = seen;
+            [(sent, pace), (came, 5 * pace)]
+        })
+    {
+        let sizes: BTreeSet<_> = packets.iter().collect();
+        assert_eq!(sizes, BTreeSet::from([&1_200]), "of {}", packets.len());
+        let most = a_second * WATCHED_FOR.as_secs() as usize * 11 / 10;
+        assert!(packets.len() <= most, "{} of {most}", packets.len());
+        // A busy machine may leave some out.
+        assert!(packets.len() >= most / 3, "{} of {most}", packets.len());
+    }
+    node.stop().await;
+    for other in others {
+        other.stop().await;
+    }
+    relay.stop().await;
+}
+
+/// A hub at one operator, and entries to it at this and another.
+fn two_operators() -> (TestRelay, TestRelay) {
+    let hub = TestRelay::new();
+    let mut config = RelayConfig::new(Keypair::generate_ed25519(), vec![LOCAL]);
+    config.entry.hubs = vec![hub.address().addr];
+    (TestRelay::start(config), hub)
+}
+
+async fn member(relayed: Relayed) -> TestNode {
+    let mut node = TestNode::start(NetworkConfig::relayed(Keypair::generate_ed25519(), relayed));
+    node.command(NetCommand::AttachRoute(ROUTE)).await;
+    node.attached(ROUTE).await;
+    node
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_dies_is_replaced_and_the_hub_keeps_its_member() {
+    let (other, hub) = two_operators();
+    let own = hub.path();
+    let mut moving = member(Relayed {
+        hub: own.hub.clone(),
+        entries: vec![other.relay.entries[0].clone(), own.entry.clone()],
+        members: 16,
+    })
+    .await;
+    let mut staying = member(by(&own)).await;
+    staying.hears_media(&moving, "by the other entry").await;
+    assert_eq!((other.relay.stats().lines, hub.relay.stats().lines), (1, 1));
+
+    other.stop().await;
+    let gone = Instant::now();
+    let again = async {
+        loop {
+            moving.media("by its own").await;
+            let heard = staying.expect("sound", |e| heard_media(e, "by its own"));
+            if tokio::time::timeout(Duration::from_millis(50), heard)
+                .await
+                .is_ok()
+            {
+                return gone.elapsed();
+            }
+        }
+    };
+    let again = tokio::time::timeout(PATIENCE, again)
+        .await
+        .expect("sound comes back");
+    println!("heard again after {again:?}");
+    assert_eq!(hub.relay.stats().lines, 2);
+    // It moved as somebody does who walks from one network to another.
+    moving
+        .expect_none("a loss", |e| matches!(e, NetEvent::RelayDown).then_some(()))
+        .await;
+    moving.stop().await;
+    staying.stop().await;
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_leads_to_its_own_hubs_only() {
+    let (hub, elsewhere) = (TestRelay::new(), TestRelay::new());
+    let path = RelayPath {
+        entry: elsewhere.relay.entries[0].clone(),
+        hub: hub.address(),
+    };
+    let mut node = TestNode::relayed(&path);
+    node.expect("the loss", |e| {
+        matches!(e, NetEvent::RelayDown).then_some(())
+    })
+    .await;
+    assert_eq!(hub.relay.stats().connections, 0);
+    node.stop().await;
+    hub.stop().await;
+    elsewhere.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_bears_rude_clients() {
+    let relay = TestRelay::new();
+    let mut nodes = circle(&relay, 2).await;
+    let keypair = Keypair::generate_ed25519();
+    let mut tls = libp2p_tls::make_client_config(&keypair, None).unwrap();
+    tls.alpn_protocols = vec![b"undertone/line/1".to_vec()];
+    let crypto = Arc::new(QuicClientConfig::try_from(tls).unwrap());
+    let mut config = quinn::ClientConfig::new(crypto);
+    let mut transport = quinn::TransportConfig::default();
+    transport.datagram_send_buffer_size(1024 * 1024);
+    config.transport_config(Arc::new(transport));
+    let endpoint = quinn::Endpoint::client(LOCAL).unwrap();
+    let hub = relay.address().addr.to_string();
+    // {0: pace, 1: [hub]}
+    let open = |pace: u8, hubs: usize| {
+        let mut bytes = vec![0xa2, 0, pace, 1, 0x80 | hubs as u8];
+        for _ in 0..hubs {
+            bytes.push(0x60 | hub.len() as u8);
+            bytes.extend_from_slice(hub.as_bytes());
+        }
+        [&(bytes.len() as u16).to_be_bytes()[..], &bytes].concat()
+    };
+    let entry = relay.path().entry.addr;
+    let before = relay.relay.stats().clients_cut;
+    for said in [
+        vec![],
+        vec![0xff; 3_000],
+        vec![0, 1, 0xff],
+        open(0, 1),
+        open(9, 1),
+        open(1, 0),
+        open(1, 9),
+        open(1, 1),
+    ] {
+        let connecting = endpoint.connect_with(config.clone(), entry, "l").unwrap();
+        let connection = connecting.await.unwrap();
+        let (mut asks, mut answers) = connection.open_bi().await.unwrap();
+        let _ = asks.write_all(&said).await;
+        let _ = asks.finish();
+        let mut answer = [0; 3];
+        let answered = tokio::time::timeout(WHILE, answers.read_exact(&mut answer)).await;
+        if answered.is_ok_and(|read| read.is_ok()) && answer == [0, 1, 0] {
+            assert_eq!(said, open(1, 1));
+            // In: and now anything but cells, without end.
+            while connection.close_reason().is_none() {
+                for length in [0, 1, 300, 1_100] {
+                    let _ = connection.send_datagram(vec![0xff; length].into());
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        connection.close(0u32.into(), b"");
+    }
+    assert_eq!(relay.relay.stats().clients_cut, before + 1);
+    let [a, b] = nodes.get_disjoint_mut([0, 1]).unwrap();
+    b.hears_media(a, "still here").await;
+    relay.until("their lines' end", |s| s.lines == 2).await;
+    for node in nodes {
+        node.stop().await;
+    }
+    relay.stop().await;
+}
