@@ -1,31 +1,40 @@
-//! The audio path does not allocate: counted by the global allocator of this binary, with a control that it counts.
+//! The audio path does not allocate: counted by the global allocator of this binary, with a control that it counts. The clean-up
+//! before it does, as its library has it, and gives all of it back (docs/decisions/0010).
 #![allow(unsafe_code)] // GlobalAlloc is an unsafe trait; this one only counts and hands on to System.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use undertone_dsp::{
-    AudioFrame, CaptureResampler, Character, FRAME_DURATION, MorphSeed, PlaybackResampler, RawPcm,
-    ReceiveChain, SendChain, StreamId,
+    AudioFrame, CaptureResampler, Character, CleanUp, Cleaner, FRAME_DURATION, MorphSeed,
+    PlaybackResampler, RawPcm, ReceiveChain, SendChain, StreamId,
 };
 
 struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// Bytes held.
+    static HELD: Cell<i64> = const { Cell::new(0) };
+}
+
+fn count(allocations: u64, bytes: i64) {
+    ALLOCATIONS.with(|n| n.set(n.get() + allocations));
+    HELD.with(|n| n.set(n.get() + bytes));
 }
 
 // SAFETY: every call is handed on unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|n| n.set(n.get() + 1));
+        count(1, layout.size() as i64);
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, -(layout.size() as i64));
         unsafe { System.dealloc(pointer, layout) }
     }
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.with(|n| n.set(n.get() + 1));
+        count(1, size as i64 - layout.size() as i64);
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
@@ -126,4 +135,35 @@ fn resampling_does_not_allocate() {
     };
     step(0);
     assert_eq!(allocations(|| (0..200).for_each(&mut step)), 0);
+}
+
+#[test]
+fn cleaning_up_allocates_a_little_and_holds_no_more_for_it() {
+    // Parts of the clean-up, and the most allocations a frame.
+    for (wanted, most) in [
+        (CleanUp::NONE, 0),
+        (
+            CleanUp {
+                noise: true,
+                ..CleanUp::NONE
+            },
+            0,
+        ),
+        (CleanUp::default(), 100),
+    ] {
+        const FRAMES: usize = 200;
+        let mut cleaner = Cleaner::new(wanted).unwrap();
+        let frames: Vec<AudioFrame> = (0..2 * FRAMES).map(|i| raw(i).0).collect();
+        let mut clean = |range: std::ops::Range<usize>| {
+            for i in range {
+                cleaner.hear(&frames[i], FRAME_DURATION * i as u32);
+                cleaner.process(&mut RawPcm(frames[i].clone()));
+            }
+        };
+        clean(0..FRAMES);
+        let held = HELD.with(Cell::get);
+        let count = allocations(|| clean(FRAMES..2 * FRAMES));
+        assert!(count <= most * FRAMES as u64, "{wanted:?}: {count}");
+        assert_eq!(HELD.with(Cell::get), held, "{wanted:?}");
+    }
 }
