@@ -152,7 +152,7 @@ pub struct CircleDraft {
 pub enum RouteDraft {
     /// Straight between members, who see each other's addresses.
     Direct,
-    /// Through one community relay: `/ip4/…/udp/…/quic-v1/p2p/…`.
+    /// Through one community relay: the way to it, `/ip4/…/p2p/…/p2p-circuit/ip4/…/p2p/…`.
     Relay(String),
 }
 

@@ -192,7 +192,7 @@ fn travel(ui: &mut Ui, words: &StartWords, draft: &mut DraftForm) {
         prose::field(
             ui,
             words.relay_field,
-            "/ip4/…/udp/…/quic-v1/p2p/…",
+            "/ip4/…/p2p/…/p2p-circuit/ip4/…/p2p/…",
             &mut draft.relay,
             512,
         );

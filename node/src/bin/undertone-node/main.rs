@@ -68,7 +68,7 @@ struct LeadArgs {
     /// Language of the conversation
     #[arg(long, default_value = "en")]
     language: String,
-    /// Through this relay: /ip4/…/udp/…/quic-v1/p2p/… [default: direct, members see each other's addresses]
+    /// Through this relay, as its operator gives it: /ip4/…/p2p-circuit/ip4/… [default: direct, members see each other's addresses]
     #[arg(long, value_name = "ADDRESS")]
     relay: Option<String>,
     /// Most members, 2 to 16
