@@ -197,9 +197,14 @@ async fn attach(connection: &quinn::Connection) -> (quinn::SendStream, quinn::Re
         .await
         .unwrap();
     let mut recv = connection.accept_uni().await.unwrap();
-    let mut answers = [0; 19 + 3];
-    recv.read_exact(&mut answers).await.unwrap();
-    assert_eq!(answers[19..], [2, 0x81, 1]);
+    // The relay's preface, and the length of the card that says who runs it.
+    let mut begins = [0; 19 + 2];
+    recv.read_exact(&mut begins).await.unwrap();
+    let card = u16::from_be_bytes([begins[19], begins[20]]);
+    recv.read_exact(&mut vec![0; card.into()]).await.unwrap();
+    let mut answer = [0; 3];
+    recv.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, [2, 0x81, 1]);
     (send, recv)
 }
 
