@@ -1,18 +1,18 @@
 //! What comes off a microphone before the morph: the echo of what is played, the room's noise, and too low or too
 //! high a level. An echo of somebody's morphed voice must never be morphed again, and noise would betray the room.
 //!
-//! All three are WebRTC's (AEC3, NS, AGC2), as ported to Rust by the `sonora` crates. They allocate as they go, so
-//! this belongs on a thread of its own pace, never in a device's callback.
+//! All three are WebRTC's (AEC3, NS, AGC2), as ported to Rust by the `sonora` crates.
 
 mod clock;
 mod echo;
+mod gain;
 
 use std::time::Duration;
 
 use echo::EchoCanceller;
+use gain::GainControl;
 use sonora::config::{
-    AdaptiveDigital, GainController2, HighPassFilter, MaxProcessingRate, NoiseSuppression,
-    NoiseSuppressionLevel, Pipeline,
+    HighPassFilter, MaxProcessingRate, NoiseSuppression, NoiseSuppressionLevel, Pipeline,
 };
 use sonora::{AudioProcessing, Config, StreamConfig};
 
@@ -55,7 +55,8 @@ impl Default for CleanUp {
 /// Cleans one microphone.
 pub struct Cleaner {
     echo: EchoCanceller,
-    processing: AudioProcessing,
+    noise: AudioProcessing,
+    gain: GainControl,
     wanted: CleanUp,
     piece: [f32; PIECE],
 }
@@ -69,10 +70,11 @@ impl Cleaner {
         let mono = StreamConfig::new(SAMPLE_RATE_HZ, 1);
         Ok(Self {
             echo: EchoCanceller::new()?,
-            processing: AudioProcessing::builder()
+            noise: AudioProcessing::builder()
                 .config(config(wanted))
                 .capture_config(mono)
                 .build(),
+            gain: GainControl::new(),
             wanted,
             piece: [0.0; PIECE],
         })
@@ -82,7 +84,7 @@ impl Cleaner {
     pub fn set(&mut self, wanted: CleanUp) {
         if wanted != self.wanted {
             self.wanted = wanted;
-            self.processing.apply_config(config(wanted));
+            self.noise.apply_config(config(wanted));
         }
     }
 
@@ -108,11 +110,13 @@ impl Cleaner {
         if !self.wanted.noise && !self.wanted.gain {
             return;
         }
-        for samples in raw.0.0.chunks_exact_mut(PIECE) {
-            let cleaned = (self.processing).process_capture_f32(&[samples], &mut [&mut self.piece]);
-            match cleaned {
+        for samples in raw.0.0.as_chunks_mut::<PIECE>().0 {
+            match (self.noise).process_capture_f32(&[samples], &mut [&mut self.piece]) {
                 Ok(()) => samples.copy_from_slice(&self.piece),
                 Err(_) => samples.fill(0.0),
+            }
+            if self.wanted.gain {
+                self.gain.process(samples);
             }
         }
     }
@@ -140,15 +144,6 @@ fn config(wanted: CleanUp) -> Config {
         noise_suppression: wanted.noise.then(|| NoiseSuppression {
             level: NoiseSuppressionLevel::Moderate,
             ..NoiseSuppression::default()
-        }),
-        gain_controller2: wanted.gain.then(|| GainController2 {
-            adaptive_digital: Some(AdaptiveDigital {
-                initial_gain_db: 6.0,
-                max_gain_db: 30.0,
-                max_gain_change_db_per_second: 3.0,
-                ..AdaptiveDigital::default()
-            }),
-            ..GainController2::default()
         }),
         ..Config::default()
     }
