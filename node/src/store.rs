@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use undertone_protocol::id::{CircleId, Nonce, PublicKey, TextsHash};
 use undertone_protocol::identity::{RootSeed, Secret};
 use undertone_protocol::invite::Token;
-use undertone_protocol::record::{Body, Record, RouteKind};
+use undertone_protocol::record::{Body, MAX_MEMBERS, Record, RouteKind};
 use undertone_protocol::seal;
 
 /// Requests waiting for the disk at most; more than a circle makes in a minute.
@@ -121,9 +121,16 @@ pub struct CircleFile {
     /// What opens an invite door, from the invite.
     #[n(9)]
     pub token: Option<Token>,
-    /// Most members.
+    /// Most members; not in files written before there were lines of cells.
     #[n(10)]
-    pub members: u8,
+    pub members: Option<u8>,
+}
+
+impl CircleFile {
+    /// Most members that the circle can have.
+    pub fn most_members(&self) -> u8 {
+        self.members.unwrap_or(MAX_MEMBERS)
+    }
 }
 
 impl std::fmt::Debug for CircleFile {
@@ -483,7 +490,7 @@ mod tests {
             seq_ceiling: 0,
             recovery_key: None,
             token: None,
-            members: 8,
+            members: Some(8),
         }
     }
 
@@ -527,6 +534,22 @@ mod tests {
         for word in ["Quiet Heron", "Evening circle", "first envelope"] {
             assert!(!holds(folder.path(), word.as_bytes()), "{word} is legible");
         }
+    }
+
+    #[tokio::test]
+    async fn a_circle_stored_before_files_told_the_most_members_is_still_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(folder.path())).unwrap();
+        let old = CircleFile {
+            members: None,
+            ..file(1)
+        };
+        // One entry fewer, as it was.
+        assert_eq!(encode(&file(1))[0], 0xa0 + 9);
+        assert_eq!(encode(&old)[0], 0xa0 + 8);
+        store.put_circle(old.clone()).done().await.unwrap();
+        assert_eq!(store.circles().unwrap(), [old.clone()]);
+        assert_eq!(old.most_members(), MAX_MEMBERS);
     }
 
     #[test]

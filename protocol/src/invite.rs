@@ -120,8 +120,20 @@ struct Wire {
     addresses: Vec<String>,
     #[n(4)]
     token: Option<Token>,
+    /// Not in links made before there were lines of cells.
     #[n(5)]
-    members: u8,
+    members: Option<u8>,
+}
+
+impl Wire {
+    fn to_link(&self) -> String {
+        let mut bytes = Vec::new();
+        // Writing into a Vec cannot fail (its error is `Infallible`).
+        let _ = minicbor::encode(self, &mut bytes);
+        let checksum = checksum(&bytes);
+        bytes.extend_from_slice(&checksum);
+        format!("{SCHEME}{}", URL_SAFE_NO_PAD.encode(bytes))
+    }
 }
 
 /// Why a text is no invite.
@@ -138,20 +150,18 @@ pub enum InviteError {
 impl Invite {
     /// The link to pass on.
     pub fn to_link(&self) -> String {
-        let wire = Wire {
+        self.wire().to_link()
+    }
+
+    fn wire(&self) -> Wire {
+        Wire {
             circle: self.circle,
             door: *self.door.as_bytes(),
             route: self.route,
             addresses: self.addresses.clone(),
             token: self.token.clone(),
-            members: self.members,
-        };
-        let mut bytes = Vec::new();
-        // Writing into a Vec cannot fail (its error is `Infallible`).
-        let _ = minicbor::encode(&wire, &mut bytes);
-        let checksum = checksum(&bytes);
-        bytes.extend_from_slice(&checksum);
-        format!("{SCHEME}{}", URL_SAFE_NO_PAD.encode(bytes))
+            members: Some(self.members),
+        }
     }
 
     /// Reads a link; white space around and inside it, as mail programs add, is ignored.
@@ -174,7 +184,8 @@ impl Invite {
         let _ = sum;
         let wire: Wire = minicbor::decode(content).map_err(|_| InviteError::Damaged)?;
         let few = wire.addresses.len() <= 8 && wire.addresses.iter().all(|a| a.len() <= 256);
-        if !few || !(2..=MAX_MEMBERS).contains(&wire.members) {
+        let members = wire.members.unwrap_or(MAX_MEMBERS);
+        if !few || !(2..=MAX_MEMBERS).contains(&members) {
             return Err(InviteError::Damaged);
         }
         Ok(Self {
@@ -183,7 +194,7 @@ impl Invite {
             route: wire.route,
             addresses: wire.addresses,
             token: wire.token,
-            members: wire.members,
+            members,
         })
     }
 }
@@ -213,16 +224,40 @@ mod tests {
         )
     }
 
-    #[test]
-    fn a_link_survives_being_passed_on_and_a_typo_is_noticed() {
-        let invite = Invite {
+    fn invite() -> Invite {
+        Invite {
             circle: CircleId::from_bytes([3; 32]),
             door: Secret::from_bytes([4; 32]),
             route: RouteKind::Direct,
             addresses: vec!["/ip4/192.0.2.1/udp/4001/quic-v1".into()],
             token: Some(token()),
             members: 8,
+        }
+    }
+
+    #[test]
+    fn a_link_that_says_no_most_members_leads_to_a_circle_of_as_many_as_there_can_be() {
+        let members = |members| Wire {
+            members,
+            ..invite().wire()
         };
+        let read = Invite::from_link(&members(None).to_link()).unwrap();
+        assert_eq!(
+            read,
+            Invite {
+                members: MAX_MEMBERS,
+                ..invite()
+            }
+        );
+        for wrong in [0, 1, MAX_MEMBERS + 1] {
+            let link = members(Some(wrong)).to_link();
+            assert_eq!(Invite::from_link(&link), Err(InviteError::Damaged));
+        }
+    }
+
+    #[test]
+    fn a_link_survives_being_passed_on_and_a_typo_is_noticed() {
+        let invite = invite();
         let link = invite.to_link();
         assert_eq!(Invite::from_link(&link).unwrap(), invite);
         let wrapped = format!("  {}\n {} ", &link[..40], &link[40..]);

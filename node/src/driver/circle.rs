@@ -346,7 +346,7 @@ impl Circle {
                 RouteKind::Relay => self.file.addresses.clone(),
             },
             token: self.token.clone(),
-            members: self.file.members,
+            members: self.file.most_members(),
         }
         .to_link()
     }
@@ -599,7 +599,7 @@ fn unix_seconds() -> u64 {
 fn relayed(file: &CircleFile) -> Result<Relayed, NodeError> {
     let paths = file.addresses.iter().flat_map(|a| a.parse::<RelayPath>());
     let paths: Vec<_> = paths.filter(|p| p.entry.peer == p.hub.peer).collect();
-    Relayed::by(&paths, file.members).ok_or(NodeError::BadInvite)
+    Relayed::by(&paths, file.most_members()).ok_or(NodeError::BadInvite)
 }
 
 /// The libp2p name of a transport identity.

@@ -263,7 +263,7 @@ impl Driver {
             seq_ceiling: 0,
             recovery_key: Some(*recovery.as_bytes()),
             token: None,
-            members: founding.max_members,
+            members: Some(founding.max_members),
         };
         let charter = Box::new(charter);
         self.enter(file, Beginning::Found { charter, name }, practice)
@@ -452,7 +452,7 @@ fn new_file(invite: &Invite) -> Result<CircleFile, NodeError> {
         seq_ceiling: 0,
         recovery_key: None,
         token: invite.token.clone(),
-        members: invite.members,
+        members: Some(invite.members),
     })
 }
 
