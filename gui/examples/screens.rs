@@ -113,6 +113,8 @@ fn main() {
     for (name, snapshot) in samples::places() {
         studio.take(name, &snapshot, |_| {});
     }
+    let two_hops = samples::at(Place::Door(samples::two_hops()));
+    studio.take("two-hops", &two_hops, |_| ());
     let door = samples::at(Place::Door(samples::door()));
     studio.take("screening", &door, |w| press(w, "Read on"));
     let spanish = samples::at(Place::Door(samples::spanish()));

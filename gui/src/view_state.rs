@@ -118,7 +118,7 @@ impl DraftForm {
             schedule: (!schedule.is_empty()).then(|| schedule.to_owned()),
             listener_welcome: self.listener_welcome,
             route: if self.relayed {
-                RouteDraft::Relay(self.relay.trim().to_owned())
+                RouteDraft::Relayed(self.relay.clone())
             } else {
                 RouteDraft::Direct
             },

@@ -152,8 +152,20 @@ pub struct CircleDraft {
 pub enum RouteDraft {
     /// Straight between members, who see each other's addresses.
     Direct,
-    /// Through one community relay: the way to it, `/ip4/…/p2p/…/p2p-circuit/ip4/…/p2p/…`.
-    Relay(String),
+    /// Through community relays: one or more ways, `ENTRY/p2p-circuit/HUB`, with white space between. Where no relay is both
+    /// entry and hub, the circle's charter promises two hops.
+    Relayed(String),
+}
+
+impl RouteDraft {
+    /// What the charter of such a circle would promise; nothing where the ways cannot be read.
+    #[must_use]
+    pub fn kind(&self) -> Option<RouteKind> {
+        match self {
+            Self::Direct => Some(RouteKind::Direct),
+            Self::Relayed(ways) => crate::driver::route_of(ways),
+        }
+    }
 }
 
 /// What somebody at the door has ticked.
@@ -270,8 +282,8 @@ pub struct Door {
     pub route: RouteKind,
     /// Who could see the person's internet address, in one plain sentence.
     pub who_sees_address: String,
-    /// What the relay says of whoever runs it, signed by the relay; none in a direct circle, or if it says nothing.
-    pub operator: Option<OperatorCard>,
+    /// The relays that one's packets go through; none in a direct circle.
+    pub relays: Vec<Relay>,
     /// Whether this is a practice circle on this machine only.
     pub practice: bool,
     /// The texts that its members agree to, as `undertone_protocol::texts::by_hash` finds them.
@@ -280,6 +292,17 @@ pub struct Door {
     pub signed: Option<TextsHash>,
     /// Whether one founded it, and could take the lead with a new group key now.
     pub can_recover: bool,
+}
+
+/// A relay that a circle goes through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay {
+    /// Whether one comes in there: it sees one's address.
+    pub is_entry: bool,
+    /// Whether members meet there: it sees which connections share a circle.
+    pub is_hub: bool,
+    /// What it says of whoever runs it, signed by it; none if it says nothing.
+    pub card: Option<OperatorCard>,
 }
 
 /// The circle as its member sees it.

@@ -59,6 +59,11 @@ pub enum NodeError {
     /// Not a relay's address.
     #[error("not the address of a relay")]
     BadRelay,
+    /// The charter promises two hops, and the invite's ways have a relay that is both.
+    #[error(
+        "this circle goes through two operators' relays, and the invite leads through one that would see both ends"
+    )]
+    NotTwoHops,
     /// No pseudonym was chosen.
     #[error("no name was chosen")]
     NoName,

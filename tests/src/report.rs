@@ -85,8 +85,8 @@ pub struct Take {
     pub frames: BTreeMap<(usize, usize), Frames>,
     /// Pseudonym, said, heard.
     pub tracks: Vec<(String, Track, Track)>,
-    /// The relay's totals.
-    pub forwarded: Option<String>,
+    /// Totals of the relays, the entry's first.
+    pub forwarded: Vec<String>,
 }
 
 /// The report, as it is written to a file.
@@ -94,7 +94,7 @@ pub struct Take {
 pub struct Report {
     /// People in the circle at first.
     pub members: usize,
-    /// "direct" or "relay".
+    /// "direct", "relay" or "twohop".
     pub route: String,
     /// Fraction of each member's datagrams lost on purpose.
     pub loss: f64,
@@ -108,8 +108,8 @@ pub struct Report {
     pub listeners: Vec<Listener>,
     /// The removal at each peer, milliseconds after the leader's notice.
     pub removal: Vec<RemovalAt>,
-    /// The relay's totals.
-    pub relay: Option<String>,
+    /// Totals of the relays, the entry's first.
+    pub relays: Vec<String>,
 }
 
 /// Something promised.
@@ -260,7 +260,7 @@ impl Report {
             mouth_to_ear,
             listeners,
             removal,
-            relay: take.forwarded.clone(),
+            relays: take.forwarded.clone(),
         }
     }
 

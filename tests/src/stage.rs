@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use libp2p::identity::Keypair;
 use tokio_util::sync::CancellationToken;
 use undertone_node::api::{CircleDraft, Command, Connection, Event, Place, RouteDraft};
-use undertone_node::net::SocketFactory;
+use undertone_node::net::{RelayAddress, SocketFactory};
 use undertone_node::relay::{Relay, RelayConfig};
 use undertone_protocol::id::PublicKey;
 use undertone_protocol::record::{AdmissionMode, FloorMode};
@@ -52,6 +52,8 @@ pub enum RouteChoice {
     Direct,
     /// Through one relay.
     Relay,
+    /// In by one relay, and on to another.
+    TwoHop,
 }
 
 /// What is to be played.
@@ -77,17 +79,25 @@ pub struct Play {
 /// When the circle does not come about, or a turn is not given: then there is nothing to measure.
 pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
     let began = Instant::now();
-    let relay = match play.route {
-        RouteChoice::Direct => None,
-        RouteChoice::Relay => Some(RunningRelay::start()?),
+    let relays = match play.route {
+        RouteChoice::Direct => Vec::new(),
+        RouteChoice::Relay => vec![RunningRelay::start(Vec::new())?],
+        RouteChoice::TwoHop => {
+            let hub = RunningRelay::start(Vec::new())?;
+            let entry = RunningRelay::start(hub.relay.hubs.clone())?;
+            vec![entry, hub]
+        }
     };
-    let route = match &relay {
+    let route = match relays.first() {
         None => RouteDraft::Direct,
-        Some(relay) => RouteDraft::Relay(relay.address.clone()),
+        Some(relay) => RouteDraft::Relayed(relay.way()?),
     };
     say(match play.route {
         RouteChoice::Direct => "They connect straight to each other, over QUIC on this machine.",
         RouteChoice::Relay => "They meet at a relay on this machine, which sees ciphertext only.",
+        RouteChoice::TwoHop => {
+            "They come in by one relay on this machine and meet at another: one sees addresses, one what shares a circle."
+        }
     });
     let sockets = lossy_sockets(play.loss, play.seed);
     let people = gather(play, began, &sockets, route, say)?;
@@ -172,7 +182,7 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
     for person in people.iter().rev() {
         person.node.stop();
     }
-    let forwarded = relay.map(RunningRelay::end);
+    let forwarded: Vec<_> = relays.into_iter().map(RunningRelay::end).collect();
     Ok(Take {
         turns,
         removal,
@@ -398,16 +408,14 @@ pub struct RunningRelay {
     runtime: tokio::runtime::Runtime,
     relay: Relay,
     cancel: CancellationToken,
-    /// What leaders type.
-    pub address: String,
 }
 
 impl RunningRelay {
-    /// Starts one on a free port of the loopback.
+    /// Starts one on free ports of the loopback, whose entry leads to other hubs too.
     ///
     /// # Errors
     /// When it cannot.
-    pub fn start() -> Result<Self> {
+    pub fn start(others: Vec<RelayAddress>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("relay")
@@ -415,19 +423,26 @@ impl RunningRelay {
             .build()?;
         let cancel = CancellationToken::new();
         let listen = vec![([127, 0, 0, 1], 0).into()];
-        let config = RelayConfig::new(Keypair::generate_ed25519(), listen);
+        let mut config = RelayConfig::new(Keypair::generate_ed25519(), listen);
+        config.entry.hubs = others;
         let guard = runtime.enter();
         let relay = Relay::start(config, cancel.clone())?;
         drop(guard);
-        let paths = relay.paths();
-        let path = paths.first().context("the relay has no address")?;
-        let address = path.to_string();
         Ok(Self {
             runtime,
             relay,
             cancel,
-            address,
         })
+    }
+
+    /// What leaders type: the way to another's hub, if it leads to one.
+    ///
+    /// # Errors
+    /// When it has no address.
+    pub fn way(&self) -> Result<String> {
+        let ways = [self.relay.two_hop_paths(), self.relay.paths()].concat();
+        let way = ways.first().context("the relay has no address")?;
+        Ok(way.to_string())
     }
 
     /// Ends it; says what it forwarded.

@@ -166,9 +166,9 @@ pub(super) const WORDS: Words = Words {
         travel: "How the sound travels",
         direct: "Straight between members",
         direct_remark: "The shortest way. Members' computers can see each other's internet address.",
-        relay: "Through a community relay",
-        relay_remark: "Members do not see each other's address; the relay sees addresses, but hears nothing.",
-        relay_field: "Address of the relay",
+        relay: "Through community relays",
+        relay_remark: "Members do not see each other's address; a relay sees addresses, but hears nothing.",
+        relay_field: "Address of the relay, or several",
         go: "Open the circle",
         missing_topic: "Say in a few words what it is about.",
         missing_title: "Give the circle a name.",
@@ -211,9 +211,15 @@ pub(super) const WORDS: Words = Words {
         travel: "Sound travels",
         travel_value: |route| match route {
             RouteKind::Direct => "Straight between members, sealed.",
-            RouteKind::Relay => "Through one relay, sealed: the relay cannot listen.",
+            RouteKind::Relay => "Through relays, sealed: they cannot listen.",
+            RouteKind::TwoHop => {
+                "Through two operators' relays, sealed. One sees addresses, the other which connections share a circle; \
+                 neither can listen."
+            }
         },
         relay: "Who runs the relay",
+        relay_in: "Who runs the relay you come in by",
+        relay_meet: "Who runs the relay where the circle meets",
         relay_own_words: "In their own words, signed with the relay's key.",
         relay_silent: "The relay has not said who runs it.",
         relay_by: "Run by",

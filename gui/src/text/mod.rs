@@ -235,6 +235,8 @@ pub(crate) struct DoorWords {
     pub(crate) travel: &'static str,
     pub(crate) travel_value: fn(RouteKind) -> &'static str,
     pub(crate) relay: &'static str,
+    pub(crate) relay_in: &'static str,
+    pub(crate) relay_meet: &'static str,
     pub(crate) relay_own_words: &'static str,
     pub(crate) relay_silent: &'static str,
     pub(crate) relay_by: &'static str,

@@ -2,7 +2,7 @@
 //! own, then the signature.
 
 use egui::Ui;
-use undertone_node::api::{AdmissionMode, Command, Consent, Door, OperatorCard, RouteKind};
+use undertone_node::api::{AdmissionMode, Command, Consent, Door, Relay};
 use undertone_protocol::texts::{ClauseText, Texts};
 
 use super::shell::{Foot, FootPress, gap, page};
@@ -175,9 +175,9 @@ fn charter(ui: &mut Ui, words: &Words, door: &Door, texts: &Texts, known: bool) 
             fact(ui, icon, label, &value);
         }
     });
-    if door.route == RouteKind::Relay {
+    for through in &door.relays {
         gap(ui, space::S);
-        relay(ui, say, door.operator.as_ref());
+        relay(ui, say, through);
     }
     gap(ui, space::S);
     prose::card(ui, |ui| {
@@ -191,11 +191,18 @@ fn charter(ui: &mut Ui, words: &Words, door: &Door, texts: &Texts, known: bool) 
     });
 }
 
-/// Whoever runs the relay, by the card it has signed.
-fn relay(ui: &mut Ui, say: &DoorWords, card: Option<&OperatorCard>) {
+/// Whoever runs a relay, by the card it has signed.
+fn relay(ui: &mut Ui, say: &DoorWords, relay: &Relay) {
     prose::card(ui, |ui| {
-        prose::heading(ui, say.relay);
-        let Some(card) = card else {
+        prose::heading(
+            ui,
+            match (relay.is_entry, relay.is_hub) {
+                (true, false) => say.relay_in,
+                (false, true) => say.relay_meet,
+                _ => say.relay,
+            },
+        );
+        let Some(card) = &relay.card else {
             prose::body(ui, say.relay_silent);
             return;
         };

@@ -1,7 +1,7 @@
 //! Founding a circle.
 
 use egui::{ComboBox, Ui};
-use undertone_node::api::{AdmissionMode, Command, FloorMode};
+use undertone_node::api::{AdmissionMode, Command, FloorMode, RouteKind};
 
 use super::Screen;
 use super::shell::{Foot, FootPress, gap, page};
@@ -50,7 +50,7 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>) {
         gap(ui, space::M);
         floor(ui, words, draft);
         gap(ui, space::M);
-        travel(ui, words, draft);
+        travel(ui, words, screen.words.door.travel_value, draft);
         gap(ui, space::M);
         if ui
             .add(Choice::tick(draft.listener_welcome, words.listener))
@@ -174,7 +174,12 @@ fn floor(ui: &mut Ui, words: &StartWords, draft: &mut DraftForm) {
     }
 }
 
-fn travel(ui: &mut Ui, words: &StartWords, draft: &mut DraftForm) {
+fn travel(
+    ui: &mut Ui,
+    words: &StartWords,
+    says: fn(RouteKind) -> &'static str,
+    draft: &mut DraftForm,
+) {
     prose::heading(ui, words.travel);
     for (relayed, text, remark) in [
         (false, words.direct, words.direct_remark),
@@ -194,8 +199,12 @@ fn travel(ui: &mut Ui, words: &StartWords, draft: &mut DraftForm) {
             words.relay_field,
             "/ip4/…/p2p/…/p2p-circuit/ip4/…/p2p/…",
             &mut draft.relay,
-            512,
+            2_048,
         );
+        if let Some(kind) = draft.draft().route.kind() {
+            gap(ui, space::XS);
+            prose::small(ui, says(kind));
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use undertone_dsp::{Character, CleanUp, Difference};
 use undertone_node::api::{
     AdmissionMode, Applicant, Circle, CircleId, Connecting, Connection, Device, DeviceId, Door,
     Farewell, FloorMode, Heard, LogAct, LogEntry, Member, Notice, OperatorCard, Place, PublicKey,
-    Role, RouteKind, Snapshot, Sound, Turn,
+    Relay, Role, RouteKind, Snapshot, Sound, Turn,
 };
 use undertone_protocol::texts;
 
@@ -85,20 +85,54 @@ pub fn door() -> Door {
         route: RouteKind::Relay,
         who_sees_address:
             "The relay at relay.example.org sees your internet address. Members do not.".to_owned(),
-        operator: Some(OperatorCard {
-            key: PublicKey::from_bytes([7; 32]),
-            name: Some("Riverside community network".to_owned()),
-            sees: "The internet address of everybody who connects, when they do, and which connections share a circle. \
-                Not what is said, not who speaks, not what a circle is about or who anybody is in it."
-                .to_owned(),
-            keeps: "Nothing. There are no logs of people, and what it knows of a connection is gone when that ends."
-                .to_owned(),
-            complain: Some("relay@riverside.example".to_owned()),
-        }),
+        relays: vec![Relay {
+            is_entry: true,
+            is_hub: true,
+            card: Some(operator(
+                "Riverside community network",
+                "relay@riverside.example",
+            )),
+        }],
         practice: false,
         texts: texts::hash(),
         signed: None,
         can_recover: false,
+    }
+}
+
+fn operator(name: &str, complain: &str) -> OperatorCard {
+    OperatorCard {
+        key: PublicKey::from_bytes([7; 32]),
+        name: Some(name.to_owned()),
+        sees: "The internet address of everybody who connects, when they do, and which connections share a circle. \
+            Not what is said, not who speaks, not what a circle is about or who anybody is in it."
+            .to_owned(),
+        keeps: "Nothing. There are no logs of people, and what it knows of a connection is gone when that ends."
+            .to_owned(),
+        complain: Some(complain.to_owned()),
+    }
+}
+
+/// The door of a circle that goes through two operators' relays.
+pub fn two_hops() -> Door {
+    Door {
+        route: RouteKind::TwoHop,
+        who_sees_address: "The relay that you come in by can see your internet address, but not which circle you are in. \
+            The relay where the circle meets cannot see your address, nor can the other members."
+            .to_owned(),
+        relays: vec![
+            Relay {
+                is_entry: true,
+                is_hub: false,
+                card: Some(operator("Riverside community network", "relay@riverside.example")),
+            },
+            Relay {
+                is_entry: false,
+                is_hub: true,
+                card: Some(operator("Lantern collective", "lantern@hill.example")),
+            },
+        ],
+        ..door()
     }
 }
 

@@ -15,18 +15,18 @@ use undertone_dsp::StreamId;
 use undertone_protocol::id::{PublicKey, RecordId, TransportId};
 use undertone_protocol::identity::{GroupKey, Secret};
 use undertone_protocol::invite::{Invite, MAX_TOKEN_MINUTES, Token};
-use undertone_protocol::operator::OperatorCard;
-use undertone_protocol::record::{AdmissionMode, RouteKind};
+use undertone_protocol::record::AdmissionMode;
 use undertone_protocol::session::{
     self, Act, End, Input, Now, Output, Session, SessionConfig, SessionError,
 };
 
+use super::ways::Ways;
 use crate::NodeError;
 use crate::audio::{LocalFrame, VoiceHandle};
 use crate::entropy::os_bytes;
 use crate::net::{
-    self, MessageRef, NetCommand, NetEvent, Network, NetworkConfig, RelayAddress, RelayPath,
-    Relayed, Route, RouteKey, SocketFactory, Topic, Verdict,
+    self, MessageRef, NetCommand, NetEvent, Network, NetworkConfig, RelayAddress, Route, RouteKey,
+    SocketFactory, Topic, Verdict,
 };
 use crate::store::{CircleFile, Store, StoreError};
 
@@ -85,8 +85,8 @@ pub(super) struct Circle {
     addresses: Vec<SocketAddr>,
     connected: usize,
     relay_up: bool,
-    /// What the relay says of whoever runs it.
-    pub operator: Option<OperatorCard>,
+    /// How relays are come by; none in a direct circle.
+    pub ways: Option<Ways>,
     next_dial: Instant,
     clock: Instant,
     /// The single-use token in the invite one shows now, if the circle asks for one.
@@ -148,9 +148,13 @@ impl Circle {
             return Ok(Err(end.clone()));
         }
         let cancel = CancellationToken::new();
-        let route = match entry.file.route {
-            RouteKind::Direct => Route::Direct,
-            RouteKind::Relay => Route::Relayed(relayed(&entry.file)?),
+        let ways = match entry.file.route.is_relayed() {
+            true => Some(Ways::of(&entry.file, &session.me())?),
+            false => None,
+        };
+        let route = match &ways {
+            Some(ways) => Route::Relayed(ways.relayed.clone()),
+            None => Route::Direct,
         };
         let mut secret = *transport.as_bytes();
         let keypair = Keypair::ed25519_from_bytes(&mut secret).map_err(|_| NodeError::BadInvite)?;
@@ -185,7 +189,7 @@ impl Circle {
             addresses,
             connected: 0,
             relay_up: false,
-            operator: None,
+            ways,
             next_dial: Instant::now(),
             clock,
             token: None,
@@ -199,8 +203,7 @@ impl Circle {
     /// The next thing that happens to this circle. Cancel-safe.
     pub async fn next(&mut self) -> Happening {
         let due = self.session.next_timeout().map(|at| self.clock + at);
-        let dial =
-            (self.file.route == RouteKind::Direct && self.connected == 0).then_some(self.next_dial);
+        let dial = (self.ways.is_none() && self.connected == 0).then_some(self.next_dial);
         let wake = due.into_iter().chain(dial).min();
         let sleep = async {
             match wake {
@@ -322,9 +325,9 @@ impl Circle {
 
     /// Whether there is a way to anybody.
     pub fn is_connected(&self) -> bool {
-        match self.file.route {
-            RouteKind::Direct => self.connected > 0,
-            RouteKind::Relay => self.relay_up,
+        match self.ways {
+            Some(_) => self.relay_up,
+            None => self.connected > 0,
         }
     }
 
@@ -341,9 +344,9 @@ impl Circle {
             circle: self.file.circle,
             door: Secret::from_bytes(self.file.door),
             route: self.file.route,
-            addresses: match self.file.route {
-                RouteKind::Direct => own.take(4).collect(),
-                RouteKind::Relay => self.file.addresses.clone(),
+            addresses: match self.ways {
+                Some(_) => self.file.addresses.clone(),
+                None => own.take(4).collect(),
             },
             token: self.token.clone(),
             members: self.file.most_members(),
@@ -412,10 +415,10 @@ impl Circle {
             NetEvent::RelayUp => self.relay_up = true,
             NetEvent::RelayDown => self.relay_up = false,
             NetEvent::Refused { reason } => tracing::debug!(%reason, "network refused"),
-            NetEvent::OperatorCard(card) => {
-                let relayed = relayed(&self.file).ok();
-                let key = relayed.and_then(|relayed| transport_key(&relayed.hub.peer));
-                self.operator = key.and_then(|key| OperatorCard::verify(&card, &key).ok());
+            NetEvent::OperatorCard { relay, card } => {
+                if let Some(ways) = &mut self.ways {
+                    ways.handle_card(relay, &card);
+                }
             }
             NetEvent::Unreachable(_) | NetEvent::RouteAttached(_) => {}
         }
@@ -430,7 +433,7 @@ impl Circle {
     /// Until anybody is connected, those named in the invite are dialled again and again.
     fn dial_first(&mut self) {
         let due = self.next_dial <= Instant::now();
-        if self.file.route != RouteKind::Direct || self.connected > 0 || !due {
+        if self.ways.is_some() || self.connected > 0 || !due {
             return;
         }
         self.next_dial = Instant::now() + DIAL_AGAIN;
@@ -595,22 +598,8 @@ fn unix_seconds() -> u64 {
     now.map_or(0, |d| d.as_secs())
 }
 
-/// The ways that the invite, or the founder, named. The charter says "one relay": entry and hub are one operator's.
-fn relayed(file: &CircleFile) -> Result<Relayed, NodeError> {
-    let paths = file.addresses.iter().flat_map(|a| a.parse::<RelayPath>());
-    let paths: Vec<_> = paths.filter(|p| p.entry.peer == p.hub.peer).collect();
-    Relayed::by(&paths, file.most_members()).ok_or(NodeError::BadInvite)
-}
-
 /// The libp2p name of a transport identity.
 fn peer_id(transport: &TransportId) -> Option<PeerId> {
     let key = ed25519::PublicKey::try_from_bytes(transport.as_bytes()).ok()?;
     Some(PeerKey::from(key).to_peer_id())
-}
-
-/// The key that a peer's libp2p name was made from.
-fn transport_key(peer: &PeerId) -> Option<PublicKey> {
-    let name = PeerKey::try_decode_protobuf(peer.as_ref().digest()).ok()?;
-    let key = name.try_into_ed25519().ok()?;
-    Some(PublicKey::from_bytes(key.to_bytes()))
 }

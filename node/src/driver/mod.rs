@@ -5,6 +5,7 @@ mod circle;
 mod commands;
 mod events;
 mod snapshot;
+mod ways;
 mod words;
 
 use std::sync::Arc;
@@ -25,7 +26,6 @@ use crate::api::{
 };
 use crate::audio::{AudioHost, LocalFrame, Mode, VoiceHandle};
 use crate::entropy::{os_bytes, os_rng};
-use crate::net::RelayPath;
 use crate::practice::Practice;
 use crate::store::{CircleFile, Settings, Store};
 use crate::{NodeConfig, NodeError};
@@ -222,13 +222,7 @@ impl Driver {
         let key = GroupKey::from_secret(&group_key);
         let (route, addresses) = match &draft.route {
             RouteDraft::Direct => (RouteKind::Direct, Vec::new()),
-            RouteDraft::Relay(address) => {
-                let relay: RelayPath = address.parse().map_err(|_| NodeError::BadRelay)?;
-                if relay.entry.peer != relay.hub.peer {
-                    return Err(NodeError::BadRelay);
-                }
-                (RouteKind::Relay, vec![relay.to_string()])
-            }
+            RouteDraft::Relayed(relays) => ways::drafted(relays)?,
         };
         let founding = Founding {
             topic: draft.topic.trim().to_owned(),
@@ -434,11 +428,16 @@ impl Driver {
     }
 }
 
+/// What these ways make of a circle, if they can be read.
+pub(crate) fn route_of(ways: &str) -> Option<RouteKind> {
+    ways::drafted(ways).ok().map(|(kind, _)| kind)
+}
+
 fn new_file(invite: &Invite) -> Result<CircleFile, NodeError> {
     // Salted by the circle's id, so that the same person is the same pseudonym at the same door.
     let mut salt = [0; 16];
     salt.copy_from_slice(&invite.circle.as_bytes()[..16]);
-    if invite.route == RouteKind::Relay && invite.addresses.is_empty() {
+    if invite.route.is_relayed() && invite.addresses.is_empty() {
         return Err(NodeError::BadInvite);
     }
     Ok(CircleFile {

@@ -8,6 +8,7 @@ use undertone_protocol::record::{Charter, FloorMode, RouteKind};
 use undertone_protocol::session::{End, MemberView, Stage, View};
 
 use super::circle::Circle;
+use super::ways::Ways;
 use super::{Driver, Where, character, clean_up, device, since};
 use crate::api::{
     self, Applicant, Connecting, Connection, Door, Farewell, Heard, LogAct, LogEntry, Member,
@@ -84,7 +85,7 @@ fn look_at_circle(circle: &Circle, status: &VoiceStatus, signed: Option<TextsHas
         _ => Place::Connecting(Connecting {
             awaiting: match circle.is_connected() {
                 true => "somebody of the circle to answer".into(),
-                false if circle.file.route == RouteKind::Relay => "the relay".into(),
+                false if circle.file.route.is_relayed() => "the relay".into(),
                 false => "a connection to the circle".into(),
             },
             since: since(circle.since),
@@ -99,6 +100,9 @@ fn door(circle: &Circle, charter: &Charter, signed: Option<TextsHash>) -> Door {
         (RouteKind::Relay, _) => {
             "The relay can see your internet address, but neither what is said nor who speaks. The other members cannot see it."
         }
+        (RouteKind::TwoHop, _) => {
+            "The relay that you come in by can see your internet address, but not which circle you are in. The relay where the circle meets cannot see your address, nor can the other members. Neither hears what is said or knows who speaks."
+        }
     };
     Door {
         circle: circle.file.circle,
@@ -112,7 +116,7 @@ fn door(circle: &Circle, charter: &Charter, signed: Option<TextsHash>) -> Door {
         listener_welcome: charter.listener_welcome,
         route: charter.route,
         who_sees_address: who_sees_address.to_owned(),
-        operator: circle.operator.clone(),
+        relays: circle.ways.as_ref().map(Ways::relays).unwrap_or_default(),
         practice: circle.practice,
         texts: charter.texts,
         signed,

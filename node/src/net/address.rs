@@ -57,6 +57,13 @@ impl FromStr for RelayAddress {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for RelayAddress {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// A way to a hub: in through an entry, which may be another operator's, and on.
 ///
 /// Written and read as libp2p writes the way through a relay: `ENTRY/p2p-circuit/HUB`.
@@ -66,6 +73,15 @@ pub struct RelayPath {
     pub entry: RelayAddress,
     /// Sees which connections share a circle, not who they are.
     pub hub: RelayAddress,
+}
+
+impl From<(&RelayAddress, &RelayAddress)> for RelayPath {
+    fn from((entry, hub): (&RelayAddress, &RelayAddress)) -> Self {
+        Self {
+            entry: entry.clone(),
+            hub: hub.clone(),
+        }
+    }
 }
 
 impl fmt::Debug for RelayPath {

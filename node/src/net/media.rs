@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::{
     MAX_PACKET_BYTES,
     address::RelayAddress,
+    choice::Choice,
     inbox::Inbox,
     limit::{Budget, TokenBucket},
     registry::{Observer, Registry},
@@ -60,10 +61,11 @@ pub struct MediaCounters {
 
 /// Who gets media and from whom it is taken.
 pub(crate) struct MediaPlane {
-    relay: Option<RelayAddress>,
     registry: Arc<Registry>,
     allowed: Mutex<HashSet<PeerId>>,
-    routes: Arc<RouteClient>,
+    /// None in direct circles; else each hub's routes, in the order in which they are sent on.
+    hubs: Vec<(PeerId, Arc<RouteClient>)>,
+    choice: Mutex<Choice>,
     inbox: Arc<Inbox>,
     counters: Arc<MediaCounters>,
     tasks: Tasks,
@@ -71,16 +73,24 @@ pub(crate) struct MediaPlane {
 
 impl MediaPlane {
     pub(crate) fn new(
-        relay: Option<RelayAddress>,
+        hubs: &[RelayAddress],
         registry: Arc<Registry>,
-        events: mpsc::Sender<NetEvent>,
+        events: &mpsc::Sender<NetEvent>,
         tasks: Tasks,
     ) -> Arc<Self> {
+        let hubs: Vec<_> = (hubs.iter())
+            .map(|hub| {
+                (
+                    hub.peer,
+                    Arc::new(RouteClient::new(hub.peer, events.clone())),
+                )
+            })
+            .collect();
         Arc::new(Self {
-            relay,
             registry,
             allowed: Mutex::default(),
-            routes: Arc::new(RouteClient::new(events)),
+            choice: Mutex::new(Choice::new(hubs.len())),
+            hubs,
             inbox: Arc::default(),
             counters: Arc::default(),
             tasks,
@@ -96,7 +106,7 @@ impl MediaPlane {
     }
 
     pub(crate) fn is_relayed(&self) -> bool {
-        self.relay.is_some()
+        !self.hubs.is_empty()
     }
 
     /// Replaces the list of peers media goes to and comes from.
@@ -120,11 +130,15 @@ impl MediaPlane {
     }
 
     pub(crate) fn attach(&self, route: RouteKey) {
-        self.routes.attach(route);
+        self.hubs
+            .iter()
+            .for_each(|(_, routes)| routes.attach(route));
     }
 
     pub(crate) fn detach(&self, route: RouteKey) {
-        self.routes.detach(route);
+        self.hubs
+            .iter()
+            .for_each(|(_, routes)| routes.detach(route));
     }
 
     /// Sends one packet to whoever is to have it. Never waits: what a connection cannot take at once pushes out the
@@ -134,14 +148,14 @@ impl MediaPlane {
             self.counters.unsent.fetch_add(1, Relaxed);
             return;
         }
-        match &self.relay {
-            Some(relay) => match self.routes.sending_slot() {
-                Some(slot) => self.send_to(&relay.peer, wire::datagram(slot, packet)),
-                None => {
-                    self.counters.unsent.fetch_add(1, Relaxed);
+        match self.is_relayed() {
+            true => match self.way_out() {
+                Some((connection, slot)) => {
+                    self.send_on(Some(&connection), wire::datagram(slot, packet));
                 }
+                None => self.send_on(None, Bytes::new()),
             },
-            None => {
+            false => {
                 let datagram = wire::datagram(wire::DIRECT_SLOT, packet);
                 let peers: Vec<PeerId> = self
                     .allowed
@@ -151,17 +165,25 @@ impl MediaPlane {
                     .copied()
                     .collect();
                 for peer in peers {
-                    self.send_to(&peer, datagram.clone());
+                    self.send_on(self.registry.newest(&peer).as_ref(), datagram.clone());
                 }
             }
         }
     }
 
-    fn send_to(&self, peer: &PeerId, datagram: Bytes) {
-        let sent = self
-            .registry
-            .newest(peer)
-            .is_some_and(|connection| connection.send_datagram(datagram).is_ok());
+    /// The hub to send on, and the slot there.
+    fn way_out(&self) -> Option<(quinn::Connection, u8)> {
+        let ways: Vec<_> = (self.hubs.iter())
+            .map(|(hub, routes)| Some((self.registry.newest(hub)?, routes.sending_slot()?)))
+            .collect();
+        let packets = |i: usize| Some(ways.get(i)?.as_ref()?.0.stats().udp_rx.datagrams);
+        let mut choice = self.choice.lock().unwrap_or_else(PoisonError::into_inner);
+        let picked = choice.pick(Instant::now(), packets)?;
+        ways.into_iter().nth(picked)?
+    }
+
+    fn send_on(&self, connection: Option<&quinn::Connection>, datagram: Bytes) {
+        let sent = connection.is_some_and(|connection| connection.send_datagram(datagram).is_ok());
         let counter = if sent {
             &self.counters.sent
         } else {
@@ -170,15 +192,24 @@ impl MediaPlane {
         counter.fetch_add(1, Relaxed);
     }
 
+    /// What this node holds at a hub.
+    fn routes(&self, hub: &PeerId) -> Option<&Arc<RouteClient>> {
+        let found = self.hubs.iter().find(|(peer, _)| peer == hub);
+        found.map(|(_, routes)| routes)
+    }
+
     /// Sorts one datagram in.
     fn handle_datagram(&self, peer: PeerId, datagram: Bytes) {
         let Some((slot, packet)) = wire::parse_datagram(datagram) else {
             self.counters.malformed.fetch_add(1, Relaxed);
             return;
         };
-        let (wanted, from) = match &self.relay {
-            Some(relay) => (relay.peer == peer && self.routes.hears(slot), None),
-            None => {
+        let (wanted, from) = match self.is_relayed() {
+            true => (
+                self.routes(&peer).is_some_and(|routes| routes.hears(slot)),
+                None,
+            ),
+            false => {
                 let allowed = self
                     .allowed
                     .lock()
@@ -200,9 +231,10 @@ impl MediaPlane {
 
 impl Observer for MediaPlane {
     fn connected(self: Arc<Self>, peer: PeerId, connection: quinn::Connection) {
-        let is_relay = self.relay.as_ref().is_some_and(|relay| relay.peer == peer);
-        if is_relay {
-            let (routes, connection) = (Arc::clone(&self.routes), connection.clone());
+        let routes = self.routes(&peer).cloned();
+        let is_relay = routes.is_some();
+        if let Some(routes) = routes {
+            let connection = connection.clone();
             self.tasks
                 .spawn(async move { routes.serve(connection).await });
         }

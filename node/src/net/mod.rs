@@ -25,6 +25,7 @@
 
 mod address;
 mod behaviour;
+mod choice;
 mod congestion;
 mod courier;
 mod gate;
@@ -45,6 +46,7 @@ mod transport;
 mod types;
 pub(crate) mod wire;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 
@@ -98,27 +100,29 @@ pub enum Route {
 /// How a relayed circle is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relayed {
-    /// The hub that members meet at.
-    pub hub: RelayAddress,
-    /// Entries to it, the preferred first.
+    /// Hubs that members meet at, 1 to [`MAX_HUBS`]: everybody hears all of them, and sends on the first that works.
+    pub hubs: Vec<RelayAddress>,
+    /// Entries to them, the preferred first; each leads to all hubs.
     pub entries: Vec<RelayAddress>,
     /// Most members of the circle, from which follows how much the entry sends at any time.
     pub members: u8,
 }
 
 impl Relayed {
-    /// By these ways, to the first one's hub.
+    /// By all entries and all hubs of these ways; a hub with several addresses is reached at the first.
     #[must_use]
     pub fn by(paths: &[RelayPath], members: u8) -> Option<Self> {
-        let hub = paths.first()?.hub.clone();
-        let mut entries: Vec<RelayAddress> = Vec::new();
-        for path in paths.iter().filter(|path| path.hub == hub) {
-            if !entries.contains(&path.entry) {
-                entries.push(path.entry.clone());
+        let (mut hubs, mut entries) = (Vec::<RelayAddress>::new(), Vec::new());
+        for RelayPath { entry, hub } in paths {
+            if hubs.len() < MAX_HUBS && !hubs.iter().any(|h| h.peer == hub.peer) {
+                hubs.push(hub.clone());
+            }
+            if !entries.contains(entry) {
+                entries.push(entry.clone());
             }
         }
-        Some(Self {
-            hub,
+        (!hubs.is_empty()).then_some(Self {
+            hubs,
             entries,
             members,
         })
@@ -171,6 +175,9 @@ pub enum NetError {
     /// A direct circle was given nothing to listen on.
     #[error("a direct circle needs an address to listen on")]
     NothingToListenOn,
+    /// A relayed circle was given nowhere to meet.
+    #[error("a relayed circle needs a hub to meet at")]
+    NoHub,
     /// More listen addresses than [`MAX_LISTEN`].
     #[error("{0} listen addresses, at most {MAX_LISTEN}")]
     TooManyListeners(usize),
@@ -184,6 +191,9 @@ pub enum NetError {
     #[error("no tokio runtime")]
     NoRuntime,
 }
+
+/// Most hubs of a circle.
+pub const MAX_HUBS: usize = 3;
 
 /// Most addresses a node listens on.
 pub const MAX_LISTEN: usize = 4;
@@ -239,22 +249,25 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
     let local_peer = config.keypair.public().to_peer_id();
     let quic = QuicConfig::new(&config.keypair, Buffers::NODE)?;
 
-    let (binds, relay, sockets) = match config.route {
+    let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+    let (binds, hubs, sockets) = match config.route {
         Route::Direct if config.listen.is_empty() => return Err(NetError::NothingToListenOn),
-        Route::Direct => (config.listen, None, config.socket),
+        Route::Relayed(relayed) if relayed.hubs.is_empty() => return Err(NetError::NoHub),
+        Route::Direct => (config.listen, Vec::new(), config.socket),
         Route::Relayed(relayed) => {
             let line = LineConfig {
                 entries: relayed.entries,
-                hubs: vec![relayed.hub.addr],
-                pace: pace(relayed.members),
+                hubs: relayed.hubs.iter().map(|hub| hub.addr).collect(),
+                pace: pace(relayed.members, relayed.hubs.len()),
                 socket: config.socket,
+                events: events_tx.clone(),
             };
+            let binds: BTreeSet<_> = line.hubs.iter().map(unspecified).collect();
             let sockets = line::start(line, &tasks)?;
-            let bind = unspecified(&relayed.hub.addr);
-            (vec![bind], Some(relayed.hub), sockets)
+            (binds.into_iter().collect(), relayed.hubs, sockets)
         }
     };
-    let listens = relay.is_none();
+    let listens = hubs.is_empty();
     let endpoints = binds
         .into_iter()
         .map(|bind| {
@@ -272,31 +285,21 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
         Vec::new()
     };
 
-    let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
     let (commands, commands_rx) = mpsc::channel(COMMAND_QUEUE);
     let (swarm_tx, swarm_rx) = mpsc::channel(courier::SWARM_QUEUE);
 
     let registry = Registry::new();
-    let plane = media::MediaPlane::new(
-        relay.clone(),
-        Arc::clone(&registry),
-        events_tx.clone(),
-        tasks.clone(),
-    );
+    let plane = media::MediaPlane::new(&hubs, Arc::clone(&registry), &events_tx, tasks.clone());
     let observer: Weak<dyn Observer> = Arc::downgrade(&plane) as Weak<dyn Observer>;
     registry.observe(observer);
-    let policy = relay
-        .as_ref()
-        .map_or(DialPolicy::Anyone, |r| DialPolicy::Only(r.clone()));
+    let (policy, role) = match listens {
+        true => (DialPolicy::Anyone, Role::Direct),
+        false => (DialPolicy::Only(hubs.clone()), Role::Relayed),
+    };
     let gate = Gate::new(GateLimits::NODE, Vec::new());
     let transport =
         QuicTransport::new(quic, endpoints.clone(), policy, Arc::clone(&registry), gate);
 
-    let role = if relay.is_some() {
-        Role::Relayed
-    } else {
-        Role::Direct
-    };
     let behaviour =
         Behaviour::new(&config.keypair, role, &BehaviourLimits::NODE).map_err(NetError::Gossip)?;
     let swarm = swarm::NodeSwarm::new(
@@ -306,7 +309,7 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
             local_peer,
             listen: if listens { bound } else { Vec::new() },
             announced: local_addrs.clone(),
-            relay,
+            hubs,
             registry,
             endpoints,
             tasks: tasks.clone(),

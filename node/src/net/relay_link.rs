@@ -1,4 +1,4 @@
-//! The connection to the relay, as a state: up, or to be dialled at some time.
+//! The connection to a hub, as a state: up, or to be dialled at some time.
 
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,10 @@ impl RelayLink {
 
     pub(crate) fn address(&self) -> &RelayAddress {
         &self.address
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.state, State::Up(_))
     }
 
     /// Whether to dial now. Says so once.

@@ -1,10 +1,11 @@
-//! A member's routes at its relay: which are wanted, which are granted, on whichever connection is the current one.
+//! A member's routes at one hub: which are wanted, which are granted, on whichever connection is the current one.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use libp2p::PeerId;
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -46,14 +47,16 @@ struct State {
 pub(crate) struct RouteClient {
     state: Mutex<State>,
     changed: watch::Sender<()>,
+    hub: PeerId,
     events: mpsc::Sender<NetEvent>,
 }
 
 impl RouteClient {
-    pub(crate) fn new(events: mpsc::Sender<NetEvent>) -> Self {
+    pub(crate) fn new(hub: PeerId, events: mpsc::Sender<NetEvent>) -> Self {
         Self {
             state: Mutex::default(),
             changed: watch::Sender::new(()),
+            hub,
             events,
         }
     }
@@ -182,7 +185,10 @@ impl RouteClient {
     async fn hear(&self, connection: &quinn::Connection, generation: u64) -> Result<(), StreamEnd> {
         let mut stream = connection.accept_uni().await.map_err(|_| StreamEnd::Gone)?;
         read_preface(&mut stream).await?;
-        let card = NetEvent::OperatorCard(read_card(&mut stream).await?);
+        let card = NetEvent::OperatorCard {
+            relay: self.hub,
+            card: read_card(&mut stream).await?,
+        };
         self.events.send(card).await.map_err(|_| StreamEnd::Gone)?;
         loop {
             let event = match read_frame(&mut stream).await? {
@@ -229,7 +235,7 @@ mod tests {
     use super::*;
 
     fn client() -> RouteClient {
-        RouteClient::new(mpsc::channel(1).0)
+        RouteClient::new(PeerId::random(), mpsc::channel(1).0)
     }
 
     const A: RouteKey = RouteKey([1; 32]);

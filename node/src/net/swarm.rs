@@ -81,7 +81,8 @@ pub(crate) struct Setup {
     pub(crate) listen: Vec<SocketAddr>,
     /// Addresses to tell the driver about.
     pub(crate) announced: Vec<SocketAddr>,
-    pub(crate) relay: Option<RelayAddress>,
+    /// Where a relayed circle meets; none in direct ones.
+    pub(crate) hubs: Vec<RelayAddress>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) endpoints: Vec<quinn::Endpoint>,
     pub(crate) tasks: Tasks,
@@ -91,7 +92,7 @@ pub(crate) struct Setup {
 pub(crate) struct NodeSwarm {
     swarm: Swarm<Behaviour>,
     setup: Setup,
-    relay: Option<RelayLink>,
+    hubs: Vec<RelayLink>,
     outbox: Outbox,
     topics: HashSet<Topic>,
     backlog: VecDeque<NetEvent>,
@@ -125,14 +126,13 @@ impl NodeSwarm {
             .copied()
             .map(NetEvent::Listening)
             .collect();
-        let relay = setup
-            .relay
-            .clone()
-            .map(|address| RelayLink::new(address, Instant::now()));
+        let hubs = (setup.hubs.iter().cloned())
+            .map(|hub| RelayLink::new(hub, Instant::now()))
+            .collect();
         Ok(Self {
             swarm,
             setup,
-            relay,
+            hubs,
             outbox: Outbox::default(),
             topics: HashSet::new(),
             backlog,
@@ -243,7 +243,7 @@ impl NodeSwarm {
         self.topics.insert(topic);
         let ident = ident_topic(&topic);
         let gossip = &mut self.swarm.behaviour_mut().gossip;
-        if self.relay.is_none() {
+        if self.hubs.is_empty() {
             let _ = gossip.set_topic_params(ident.clone(), topic_score_params());
         }
         if gossip.subscribe(&ident).is_err() {
@@ -276,9 +276,11 @@ impl NodeSwarm {
 
     fn handle_verdict(&mut self, message: &MessageRef, verdict: Verdict) {
         let acceptance = match verdict {
+            // Hubs hand on to everybody: what came from one is not to be carried to the other.
+            _ if self.is_relayed() => MessageAcceptance::Ignore,
             Verdict::Accept => MessageAcceptance::Accept,
-            Verdict::Reject if self.relay.is_none() => MessageAcceptance::Reject,
-            Verdict::Reject | Verdict::Ignore => MessageAcceptance::Ignore,
+            Verdict::Reject => MessageAcceptance::Reject,
+            Verdict::Ignore => MessageAcceptance::Ignore,
         };
         self.swarm
             .behaviour_mut()
@@ -287,7 +289,7 @@ impl NodeSwarm {
     }
 
     fn handle_dial(&mut self, peer: PeerId, addrs: &[SocketAddr]) {
-        if self.relay.is_some() {
+        if self.is_relayed() {
             self.refuse(Refusal::DialInRelayedCircle);
             return;
         }
@@ -319,24 +321,23 @@ impl NodeSwarm {
         for (topic, payload) in self.outbox.expired(now) {
             self.refuse(Refusal::NobodyListening { topic, payload });
         }
-        let Some(relay) = &mut self.relay else { return };
-        if relay.dial_is_due(now) {
-            let address = relay.address();
-            let opts = DialOpts::peer_id(address.peer)
-                .addresses(vec![quic_multiaddr(address.addr)])
+        let due = self.hubs.iter_mut().filter_map(|hub| {
+            let due = hub.dial_is_due(now);
+            due.then(|| hub.address().clone())
+        });
+        for hub in due.collect::<Vec<_>>() {
+            let opts = DialOpts::peer_id(hub.peer)
+                .addresses(vec![quic_multiaddr(hub.addr)])
                 .build();
             if self.swarm.dial(opts).is_err() {
-                self.handle_relay_lost(now);
+                self.handle_hub_lost(&hub.peer, now);
             }
         }
     }
 
-    fn handle_relay_lost(&mut self, now: Instant) {
-        if self
-            .relay
-            .as_mut()
-            .is_some_and(|relay| relay.handle_lost(now))
-        {
+    fn handle_hub_lost(&mut self, peer: &PeerId, now: Instant) {
+        let tell = self.hub(peer).is_some_and(|hub| hub.handle_lost(now));
+        if tell && !self.hubs.iter().any(RelayLink::is_up) {
             self.emit(NetEvent::RelayDown);
         }
     }
@@ -360,8 +361,8 @@ impl NodeSwarm {
                 ..
             } => {
                 self.allowances.remove(&peer_id);
-                if self.is_relay(&peer_id) {
-                    self.handle_relay_lost(Instant::now());
+                if self.is_relayed() {
+                    self.handle_hub_lost(&peer_id, Instant::now());
                 } else {
                     self.emit(NetEvent::Disconnected(peer_id));
                 }
@@ -370,8 +371,8 @@ impl NodeSwarm {
                 peer_id: Some(peer),
                 ..
             } if !self.swarm.is_connected(&peer) => {
-                if self.is_relay(&peer) {
-                    self.handle_relay_lost(Instant::now());
+                if self.is_relayed() {
+                    self.handle_hub_lost(&peer, Instant::now());
                 } else {
                     self.emit(NetEvent::Unreachable(peer));
                 }
@@ -386,7 +387,7 @@ impl NodeSwarm {
     /// Whether what a neighbour says is within its budget.
     fn admits(&mut self, peer: PeerId, bytes: usize) -> bool {
         let now = Instant::now();
-        let (messages, size) = if self.is_relay(&peer) {
+        let (messages, size) = if self.is_relayed() {
             (MESSAGES_OF_RELAY, BYTES_OF_RELAY)
         } else {
             (MESSAGES, BYTES)
@@ -397,23 +398,25 @@ impl NodeSwarm {
             .admits(bytes, now)
     }
 
-    fn is_relay(&self, peer: &PeerId) -> bool {
-        self.relay
-            .as_ref()
-            .is_some_and(|relay| relay.address().peer == *peer)
+    fn is_relayed(&self) -> bool {
+        !self.hubs.is_empty()
+    }
+
+    fn hub(&mut self, peer: &PeerId) -> Option<&mut RelayLink> {
+        (self.hubs.iter_mut()).find(|hub| hub.address().peer == *peer)
     }
 
     fn handle_connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
-        match &mut self.relay {
-            Some(relay) => {
-                relay.handle_up(Instant::now());
+        if self.is_relayed() {
+            let first = !self.hubs.iter().any(RelayLink::is_up);
+            if let Some(hub) = self.hub(&peer) {
+                hub.handle_up(Instant::now());
+            }
+            if first {
                 self.emit(NetEvent::RelayUp);
             }
-            None => {
-                if let Some((remote, _)) = parse_quic(endpoint.get_remote_address()) {
-                    self.emit(NetEvent::Connected { peer, remote });
-                }
-            }
+        } else if let Some((remote, _)) = parse_quic(endpoint.get_remote_address()) {
+            self.emit(NetEvent::Connected { peer, remote });
         }
     }
 

@@ -68,8 +68,8 @@ pub enum TransportError {
 pub(crate) enum DialPolicy {
     /// Anybody (direct circles).
     Anyone,
-    /// One relay (relayed circles).
-    Only(RelayAddress),
+    /// The hubs of a relayed circle.
+    Only(Vec<RelayAddress>),
     /// Nobody (relays).
     Nobody,
 }
@@ -78,7 +78,7 @@ impl DialPolicy {
     fn permits(&self, addr: SocketAddr, peer: Option<PeerId>) -> bool {
         match self {
             Self::Anyone => true,
-            Self::Only(relay) => relay.addr == addr && peer == Some(relay.peer),
+            Self::Only(hubs) => (hubs.iter()).any(|hub| hub.addr == addr && peer == Some(hub.peer)),
             Self::Nobody => false,
         }
     }

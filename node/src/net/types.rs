@@ -131,13 +131,18 @@ pub enum NetEvent {
         /// Sealed bytes.
         payload: Bytes,
     },
-    /// Connected to the relay. Topics and routes are being asked for again by themselves.
+    /// Connected to a hub. Topics and routes are being asked for again by themselves.
     RelayUp,
-    /// Not connected to the relay; it is being dialled again, with growing pauses.
+    /// Connected to no hub; all are being dialled again, with growing pauses.
     RelayDown,
-    /// What the relay says of whoever runs it, unverified (`undertone_protocol::operator`).
-    OperatorCard(Bytes),
-    /// The relay confirmed a route: media sent now uses it.
+    /// What a relay says of whoever runs it, unverified (`undertone_protocol::operator`).
+    OperatorCard {
+        /// Which relay.
+        relay: PeerId,
+        /// Its words.
+        card: Bytes,
+    },
+    /// A hub confirmed a route: media sent now uses it.
     RouteAttached(RouteKey),
     /// A command was not carried out.
     Refused {
@@ -243,7 +248,7 @@ impl fmt::Debug for NetEvent {
             Self::Media { payload, .. } => write!(f, "Media({} bytes)", payload.len()),
             Self::RelayUp => f.write_str("RelayUp"),
             Self::RelayDown => f.write_str("RelayDown"),
-            Self::OperatorCard(card) => write!(f, "OperatorCard({} bytes)", card.len()),
+            Self::OperatorCard { card, .. } => write!(f, "OperatorCard({} bytes)", card.len()),
             Self::RouteAttached(_) => f.write_str("RouteAttached"),
             Self::Refused { reason } => write!(f, "Refused({reason})"),
         }

@@ -9,6 +9,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{MAX_LISTEN, Operator, RelayLimits};
+use crate::net::RelayAddress;
 
 /// What an operator may say. Unknown names are mistakes, so that none is misspelt unnoticed.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -61,7 +62,7 @@ pub struct EntryFile {
     /// As the hub's.
     pub public: Vec<SocketAddr>,
     /// Other operators' hubs that members may go to from here.
-    pub hubs: Vec<SocketAddr>,
+    pub hubs: Vec<RelayAddress>,
 }
 
 impl Default for EntryFile {

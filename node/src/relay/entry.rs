@@ -16,7 +16,7 @@ use super::{
 };
 use crate::net::{
     Budget, CLOSE_EXCESS, Gate, Tasks, TokenBucket,
-    line::{Open, Opened, Packer, TICK, Unpacker, hear, packer, say},
+    line::{Answer, Open, Opened, Packer, TICK, Unpacker, hear, packer, say},
     pass,
 };
 
@@ -36,6 +36,8 @@ const PACKET: usize = 1_500;
 pub(crate) struct Entry {
     /// Hubs that lines may lead to: as members name them, and where they are reached from here.
     pub(crate) hubs: Vec<(SocketAddr, SocketAddr)>,
+    /// What members are told of whoever runs it.
+    pub(crate) card: Vec<u8>,
     pub(crate) limits: RelayLimits,
     pub(crate) gate: Arc<Gate>,
     pub(crate) counters: Arc<Counters>,
@@ -73,10 +75,10 @@ impl Entry {
             return;
         };
         let packed = Mutex::new(packer(pace));
-        let from_hubs = futures::future::join_all(
-            (sockets.iter().zip(0_u8..))
-                .map(|(socket, channel)| self.take(socket, channel, &packed)),
-        );
+        let from_hubs =
+            futures::future::join_all((sockets.iter().zip(0_u8..)).filter_map(
+                |(socket, channel)| Some(self.take(socket.as_ref()?, channel, &packed)),
+            ));
         tokio::select! {
             () = self.send(connection, pace, &packed) => {}
             () = self.receive(connection, &sockets) => {}
@@ -89,25 +91,28 @@ impl Entry {
         &self,
         connection: &quinn::Connection,
         has_room: bool,
-    ) -> Option<(u8, Vec<UdpSocket>)> {
+    ) -> Option<(u8, Vec<Option<UdpSocket>>)> {
         let (mut answers, mut asks) = connection.accept_bi().await.ok()?;
         let open: Open = hear(&mut asks).await.ok()?;
         let mut sockets = Vec::new();
         for hub in open.is_sound().then_some(open.hubs).into_iter().flatten() {
-            let Some(at) = hub.parse().ok().and_then(|named| self.reached_at(named)) else {
-                sockets.clear();
-                break;
-            };
-            sockets.push(socket_to(at).await?);
+            // The others may be reached all the same.
+            sockets.push(
+                match hub.parse().ok().and_then(|named| self.reached_at(named)) {
+                    Some(at) => socket_to(at).await,
+                    None => None,
+                },
+            );
         }
-        let answer = match (has_room, sockets.is_empty()) {
+        let opened = match (has_room, sockets.iter().any(Option::is_some)) {
             (false, _) => Opened::Full,
-            (true, true) => Opened::NotThere,
-            (true, false) => Opened::Yes,
+            (true, false) => Opened::NotThere,
+            (true, true) => Opened::Yes,
         };
-        say(&mut answers, &answer).await.ok()?;
+        let card = self.card.clone();
+        say(&mut answers, &Answer { opened, card }).await.ok()?;
         let _ = answers.finish();
-        (answer == Opened::Yes).then_some((open.pace, sockets))
+        (opened == Opened::Yes).then_some((open.pace, sockets))
     }
 
     fn reached_at(&self, named: SocketAddr) -> Option<SocketAddr> {
@@ -148,7 +153,7 @@ impl Entry {
     }
 
     /// Cells of the member, to the hubs.
-    async fn receive(&self, connection: &quinn::Connection, sockets: &[UdpSocket]) {
+    async fn receive(&self, connection: &quinn::Connection, sockets: &[Option<UdpSocket>]) {
         let begun = Instant::now();
         let mut bucket = TokenBucket::new(CELLS, begun);
         let mut excess = TokenBucket::new(self.limits.excess, begun);
@@ -159,7 +164,7 @@ impl Entry {
             count(&self.counters.cells_in);
             let sound = bucket.take(1.0, now)
                 && unpacker.cell(cell, |channel, packet| {
-                    if let Some(socket) = sockets.get(usize::from(channel)) {
+                    if let Some(Some(socket)) = sockets.get(usize::from(channel)) {
                         // Full buffers lose it, as any network may.
                         let _ = socket.try_send(&packet);
                     }

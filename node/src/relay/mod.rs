@@ -145,6 +145,8 @@ pub struct Relay {
     pub entries: Vec<RelayAddress>,
     /// Where metrics are answered.
     pub metrics: Option<SocketAddr>,
+    /// Other operators' hubs that its entry leads to.
+    others: Vec<RelayAddress>,
     hub: Arc<hub::Hub>,
     gates: [Arc<Gate>; 2],
     tasks: Tasks,
@@ -185,7 +187,7 @@ impl Relay {
 
         let metrics = config.metrics.map(listen_for_metrics).transpose()?;
         let registry = Registry::new();
-        let hub = hub::Hub::new(config.limits, card, tasks.clone());
+        let hub = hub::Hub::new(config.limits, card.clone(), tasks.clone());
         let observer: Weak<dyn Observer> = Arc::downgrade(&hub) as Weak<dyn Observer>;
         registry.observe(observer);
         let limits = GateLimits {
@@ -203,6 +205,7 @@ impl Relay {
         let gate = Gate::new(limits, trusted);
         let entry = Arc::new(entry::Entry {
             hubs: reached(&hubs, &bound, &config.entry.hubs),
+            card,
             limits: config.limits,
             gate: Gate::new(limits, Vec::new()),
             counters: Arc::clone(&hub.counters),
@@ -249,6 +252,7 @@ impl Relay {
             hubs,
             entries,
             metrics: pages,
+            others: config.entry.hubs,
             hub,
             gates: [gate, Arc::clone(&entry.gate)],
             tasks,
@@ -259,11 +263,19 @@ impl Relay {
     #[must_use]
     pub fn paths(&self) -> Vec<RelayPath> {
         let pairs = self.entries.iter().zip(&self.hubs);
-        pairs
-            .map(|(entry, hub)| RelayPath {
-                entry: entry.clone(),
-                hub: hub.clone(),
-            })
+        pairs.map(RelayPath::from).collect()
+    }
+
+    /// The ways by its entry to other operators' hubs.
+    #[must_use]
+    pub fn two_hop_paths(&self) -> Vec<RelayPath> {
+        let near = |hub: &RelayAddress| {
+            let same = |entry: &&RelayAddress| entry.addr.is_ipv4() == hub.addr.is_ipv4();
+            self.entries.iter().find(same).or(self.entries.first())
+        };
+        let others = self.others.iter();
+        others
+            .filter_map(|hub| Some(RelayPath::from((near(hub)?, hub))))
             .collect()
     }
 
@@ -299,7 +311,7 @@ fn bound(endpoints: &[quinn::Endpoint]) -> Vec<SocketAddr> {
 fn reached(
     own: &[RelayAddress],
     bound: &[SocketAddr],
-    others: &[SocketAddr],
+    others: &[RelayAddress],
 ) -> Vec<(SocketAddr, SocketAddr)> {
     let here = |hub: SocketAddr| {
         let same = |at: &&SocketAddr| at.is_ipv4() == hub.is_ipv4();
@@ -311,7 +323,8 @@ fn reached(
         }
     };
     let own = own.iter().map(|hub| (hub.addr, here(hub.addr)));
-    own.chain(others.iter().map(|hub| (*hub, *hub))).collect()
+    own.chain(others.iter().map(|hub| (hub.addr, hub.addr)))
+        .collect()
 }
 
 /// Opens the port at once, so that the operator hears of it at once if it is taken.

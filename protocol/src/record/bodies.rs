@@ -42,9 +42,19 @@ pub enum RouteKind {
     /// Straight between members, who see each other's addresses.
     #[n(0)]
     Direct,
-    /// Through one relay, which sees addresses and ciphertext.
+    /// Through relays, one of which may see both addresses and which connections share a circle.
     #[n(1)]
     Relay,
+    /// In through one operator's relay, which sees addresses, and on to another's, which sees what shares a circle.
+    #[n(2)]
+    TwoHop,
+}
+
+impl RouteKind {
+    /// Whether members meet at relays, and see no address of each other.
+    pub fn is_relayed(self) -> bool {
+        self != Self::Direct
+    }
 }
 
 /// How turns are given.

@@ -41,10 +41,8 @@ impl Epochs {
         topics.into_iter()
     }
     pub fn routes(&self, kind: RouteKind) -> Vec<RouteKey> {
-        match kind {
-            RouteKind::Direct => Vec::new(),
-            RouteKind::Relay => self.both().map(|k| k.route).collect(),
-        }
+        let keys = self.both().filter(|_| kind.is_relayed());
+        keys.map(|k| k.route).collect()
     }
     #[cfg(feature = "attack")]
     pub fn audience(&self) -> Vec<PublicKey> {
@@ -108,7 +106,7 @@ impl Session {
         self.leave_old_epoch();
         self.outputs
             .push_back(Output::Subscribe(keys.channel.topic));
-        if self.route == RouteKind::Relay {
+        if self.route.is_relayed() {
             self.outputs.push_back(Output::AttachRoute(keys.route));
         }
         self.epochs.old = self.epochs.current.replace(keys);
@@ -162,7 +160,7 @@ impl Session {
         self.timers.stop(Timer::OldEpoch);
         self.outputs
             .push_back(Output::Unsubscribe(old.channel.topic));
-        if self.route == RouteKind::Relay {
+        if self.route.is_relayed() {
             self.outputs.push_back(Output::DetachRoute(old.route));
         }
     }

@@ -187,9 +187,9 @@ impl Session {
             proof: SignatureBytes::from_bytes(signature::sign(&self.transport, &binding)),
             heads: state.heads(),
             voice_keys: self.voice.key_ids(),
-            addresses: match self.route {
-                RouteKind::Direct => self.addresses.clone(),
-                RouteKind::Relay => Vec::new(),
+            addresses: match self.route.is_relayed() {
+                false => self.addresses.clone(),
+                true => Vec::new(),
             },
             digest: digest(state),
             turn: self.turn.as_ref().map(elapsed),

@@ -9,8 +9,8 @@ use anyhow::Result;
 use undertone_dsp::{Character, CleanUp};
 use undertone_node::NodeHandle;
 use undertone_node::api::{
-    Circle, Command, Consent, Door, Farewell, FloorMode, Gratitude, Heard, LogAct, Notice,
-    OperatorCard, Place, PublicKey, Role, RouteKind, Snapshot,
+    Circle, Command, Consent, Door, Farewell, FloorMode, Gratitude, Heard, LogAct, Notice, Place,
+    PublicKey, Relay, Role, Snapshot,
 };
 use undertone_protocol::texts;
 
@@ -152,9 +152,7 @@ impl Screen {
     fn show_door(&self, door: &Door) {
         println!("\nThe door of \"{}\" ({}).", door.title, door.topic);
         println!("{}", door.who_sees_address);
-        if door.route == RouteKind::Relay {
-            show_operator(door.operator.as_ref());
-        }
+        door.relays.iter().for_each(show_relay);
         let Some(texts) = texts::by_hash(&door.texts) else {
             println!(
                 "Its members agree to texts that this program does not have. A newer one may have them."
@@ -257,14 +255,19 @@ impl Screen {
 }
 
 /// What the relay says of itself.
-fn show_operator(card: Option<&OperatorCard>) {
-    let Some(card) = card else {
-        println!("The relay has not said who runs it.");
+fn show_relay(relay: &Relay) {
+    let which = match (relay.is_entry, relay.is_hub) {
+        (true, false) => "The relay you come in by",
+        (false, true) => "The relay where the circle meets",
+        _ => "The relay",
+    };
+    let Some(card) = &relay.card else {
+        println!("{which} has not said who runs it.");
         return;
     };
     let name = card.name.as_deref().unwrap_or("somebody who gives no name");
     let complain = card.complain.as_deref().unwrap_or("they name nowhere");
-    println!("The relay, in its operator's own words:");
+    println!("{which}, in its operator's own words:");
     println!("  run by      {name}");
     println!("  sees        {}", card.sees);
     println!("  keeps       {}", card.keeps);

@@ -68,9 +68,11 @@ struct LeadArgs {
     /// Language of the conversation
     #[arg(long, default_value = "en")]
     language: String,
-    /// Through this relay, as its operator gives it: /ip4/…/p2p-circuit/ip4/… [default: direct, members see each other's addresses]
+    /// Through this relay, as its operator gives it: /ip4/…/p2p-circuit/ip4/…; several times for others to fall back
+    /// on. Where no relay is both entry and hub, the circle promises two hops [default: direct, members see each
+    /// other's addresses]
     #[arg(long, value_name = "ADDRESS")]
-    relay: Option<String>,
+    relay: Vec<String>,
     /// Most members, 2 to 16
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=16))]
     members: u8,
@@ -181,9 +183,9 @@ fn lead(args: &LeadArgs) -> Result<ExitCode> {
         },
         schedule: args.schedule.clone(),
         listener_welcome: args.listener,
-        route: match &args.relay {
-            Some(relay) => RouteDraft::Relay(relay.clone()),
-            None => RouteDraft::Direct,
+        route: match args.relay.as_slice() {
+            [] => RouteDraft::Direct,
+            relays => RouteDraft::Relayed(relays.join(" ")),
         },
     }));
     if args.admit_all {

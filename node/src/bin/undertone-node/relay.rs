@@ -114,6 +114,19 @@ async fn serve(identity: Keypair, settings: RelayFile) -> Result<()> {
     for path in relay.paths() {
         println!("  {path}");
     }
+    let two_hops = relay.two_hop_paths();
+    if !two_hops.is_empty() {
+        println!("or, so that no operator sees both who comes and which circle they are in:");
+        for path in two_hops {
+            println!("  {path}");
+        }
+    }
+    println!(
+        "Operators whose entries are to lead here (hubs, under [entry] in their file) need one of these:"
+    );
+    for hub in &relay.hubs {
+        println!("  {hub}");
+    }
     if let Some(address) = relay.metrics {
         println!("Its sums are at http://{address}/metrics, and /healthz says how it is.");
     }

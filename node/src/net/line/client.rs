@@ -7,20 +7,21 @@ use std::{
 };
 
 use libp2p::identity::Keypair;
-use tokio::time::MissedTickBehavior;
+use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use super::{
     TICK,
     cell::Unpacker,
     packer,
     socket::Ends,
-    wire::{Open, Opened, Unsaid, hear, say},
+    wire::{Answer, Open, Opened, Unsaid, hear, say},
 };
 use crate::net::{
     NetError,
     address::RelayAddress,
     quic::{QuicConfig, SocketFactory},
     tasks::Tasks,
+    types::NetEvent,
     unspecified,
 };
 
@@ -44,6 +45,8 @@ pub(crate) struct LineConfig {
     pub(crate) pace: u8,
     /// What opens UDP sockets.
     pub(crate) socket: SocketFactory,
+    /// Where to tell what the operator of the entry says.
+    pub(crate) events: mpsc::Sender<NetEvent>,
 }
 
 /// Begins to keep a line up, until its network ends. Returns what opens sockets on it, for endpoints that talk to its hubs.
@@ -65,6 +68,7 @@ pub(crate) fn start(config: LineConfig, tasks: &Tasks) -> Result<SocketFactory, 
         quic,
         entries,
         pace: config.pace,
+        events: config.events,
     };
     tasks.spawn(keeper.run());
     Ok(Arc::new(move |bind| Ok(ends.socket(bind))))
@@ -75,6 +79,7 @@ struct Keeper {
     quic: QuicConfig,
     entries: Vec<(RelayAddress, quinn::Endpoint)>,
     pace: u8,
+    events: mpsc::Sender<NetEvent>,
 }
 
 impl Keeper {
@@ -114,10 +119,14 @@ impl Keeper {
             hubs: self.ends.hubs().iter().map(SocketAddr::to_string).collect(),
         };
         say(&mut asks, &open).await?;
-        match hear(&mut answers).await? {
-            Opened::Yes => Ok(connection),
-            Opened::NotThere | Opened::Full => Err(Unsaid),
+        let Answer { opened, card } = hear(&mut answers).await?;
+        if opened != Opened::Yes {
+            return Err(Unsaid);
         }
+        let (relay, card) = (entry.peer, card.into());
+        let told = self.events.send(NetEvent::OperatorCard { relay, card });
+        told.await.map_err(|_| Unsaid)?;
+        Ok(connection)
     }
 
     /// Carries cells both ways until the line is dead.

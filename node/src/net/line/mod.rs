@@ -18,7 +18,7 @@ use cell::NUMBER;
 pub(crate) use cell::{CELL, Packer, Unpacker};
 pub(crate) use client::{LineConfig, start};
 use wire::MAX_PACE;
-pub(crate) use wire::{Open, Opened, PROTOCOL, hear, say};
+pub(crate) use wire::{Answer, Open, Opened, PROTOCOL, hear, say};
 
 use std::time::Duration;
 
@@ -37,10 +37,11 @@ const VOICE_BYTES: usize = 208;
 /// Room that is left each tick for everything else: 65 kB/s, so that whoever comes in is inside within a second or two.
 const ROOM_BYTES: usize = 1_300;
 
-/// Cells that an entry sends a tick, so that all the voices of a circle with so many members fit in, and some more.
-pub(crate) fn pace(members: u8) -> u8 {
+/// Cells that an entry sends a tick, so that all the voices of a circle with so many members fit in, and from each hub some
+/// more: records come from all of them.
+pub(crate) fn pace(members: u8, hubs: usize) -> u8 {
     let voices = usize::from(members.saturating_sub(1)) * VOICE_BYTES;
-    let cells = (voices + ROOM_BYTES).div_ceil(CELL - NUMBER);
+    let cells = (voices + hubs * ROOM_BYTES).div_ceil(CELL - NUMBER);
     cells.clamp(1, MAX_PACE.into()) as u8
 }
 
@@ -50,7 +51,10 @@ mod tests {
 
     #[test]
     fn a_full_circle_fits_a_line() {
-        assert_eq!([2, 4, 7, 8, 12, 16].map(pace), [2, 2, 3, 3, 4, 5]);
-        assert_eq!((pace(0), pace(u8::MAX)), (2, MAX_PACE));
+        let paces = |hubs| [2, 4, 7, 8, 12, 16].map(|members| pace(members, hubs));
+        assert_eq!(paces(1), [2, 2, 3, 3, 4, 5]);
+        assert_eq!(paces(2), [3, 3, 4, 4, 5, 6]);
+        assert_eq!(paces(3), [4, 5, 5, 5, 6, 7]);
+        assert_eq!((pace(0, 0), pace(u8::MAX, 9)), (1, MAX_PACE));
     }
 }

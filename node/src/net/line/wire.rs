@@ -4,20 +4,21 @@
 
 use minicbor::{Decode, Encode};
 use quinn::{RecvStream, SendStream};
+use undertone_protocol::operator::MAX_CARD_BYTES;
 
 use super::cell::CHANNELS;
 
 /// What a line speaks: the protocol of the TLS handshake (ALPN).
 pub(crate) const PROTOCOL: &[u8] = b"undertone/line/1";
 /// Most cells that an entry sends a tick.
-pub(super) const MAX_PACE: u8 = 5;
-const MAX_BYTES: usize = 1_024;
+pub(super) const MAX_PACE: u8 = 7;
+const MAX_BYTES: usize = MAX_CARD_BYTES + 64;
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct Open {
-    /// Cells that the entry is to send each tick, 1–5: enough for a whole circle's voices, whether they talk or not.
+    /// Cells that the entry is to send each tick, 1–7: enough for a whole circle's voices, whether they talk or not.
     #[n(0)]
     pub(crate) pace: u8,
     /// UDP addresses of hubs; the first is reached on channel 0, and so on.
@@ -33,13 +34,24 @@ impl Open {
 }
 
 /// What the entry answers.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Answer {
+    #[n(0)]
+    pub(crate) opened: Opened,
+    /// What its operator says (`undertone_protocol::operator`).
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub(crate) card: Vec<u8>,
+}
+
+/// Whether a line was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub(crate) enum Opened {
     /// Cells may come.
     #[n(0)]
     Yes,
-    /// It does not lead to one of these hubs.
+    /// It leads to none of these hubs.
     #[n(1)]
     NotThere,
     /// It carries as many lines as it may.
