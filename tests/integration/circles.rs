@@ -8,16 +8,17 @@ use undertone_node::net::udp_sockets;
 use undertone_protocol::texts;
 use undertone_tests::person::{Person, lock};
 use undertone_tests::stage::{Play, RouteChoice, play_and_judge};
+use undertone_tests::weather::Weather;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
-fn play(route: RouteChoice, loss: f64) {
+fn play(route: RouteChoice, weather: Weather) {
     let what = Play {
         members: 4,
         seconds: 14,
         route,
         speech: None,
-        loss,
+        weather,
         seed: 7,
     };
     let report = play_and_judge(&what, None, &mut |line| println!("{line}")).unwrap();
@@ -33,12 +34,27 @@ fn play(route: RouteChoice, loss: f64) {
 
 #[test]
 fn a_direct_circle_hears_every_turn_and_nothing_of_the_removed_one() {
-    play(RouteChoice::Direct, 0.0);
+    play(RouteChoice::Direct, Weather::default());
 }
 
 #[test]
 fn a_relayed_circle_with_loss_hears_every_turn_and_nothing_of_the_removed_one() {
-    play(RouteChoice::Relay, 0.05);
+    let weather = Weather {
+        loss: 0.05,
+        ..Weather::default()
+    };
+    play(RouteChoice::Relay, weather);
+}
+
+#[test]
+fn a_two_hop_circle_on_bad_lines_hears_every_turn_and_nothing_of_the_removed_one() {
+    let weather = Weather {
+        loss: 0.02,
+        twice: 0.02,
+        delay: Duration::from_millis(40),
+        jitter: Duration::from_millis(10),
+    };
+    play(RouteChoice::TwoHop, weather);
 }
 
 fn newcomer() -> Person {

@@ -5,11 +5,11 @@
 
 pub mod analysis;
 pub mod echo;
-pub mod lossy;
 pub mod onsets;
 pub mod person;
 pub mod report;
 pub mod sound;
 pub mod speech;
 pub mod stage;
+pub mod weather;
 pub mod words;

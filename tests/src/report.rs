@@ -94,10 +94,10 @@ pub struct Take {
 pub struct Report {
     /// People in the circle at first.
     pub members: usize,
-    /// "direct", "relay" or "twohop".
+    /// "direct", "relay" or "two-hop".
     pub route: String,
-    /// Fraction of each member's datagrams lost on purpose.
-    pub loss: f64,
+    /// What happened to packets on purpose, on their way from each member.
+    pub weather: String,
     /// Whether everything promised happened.
     pub kept: bool,
     /// Each promise.
@@ -253,8 +253,8 @@ impl Report {
         let removal = judge_removal(take, &ears, &mut promises);
         Self {
             members: play.members,
-            route: format!("{:?}", play.route).to_lowercase(),
-            loss: play.loss,
+            route: play.route.to_string(),
+            weather: play.weather.to_string(),
             kept: promises.iter().all(|p| p.kept),
             promises,
             mouth_to_ear,
@@ -271,10 +271,8 @@ impl Report {
         // Writing into a String cannot fail.
         let _ = writeln!(
             text,
-            "\n  {} people, {} route, {:.0} % of packets lost on purpose\n",
-            self.members,
-            self.route,
-            100.0 * self.loss
+            "\n  {} people, {} route, on purpose {}\n",
+            self.members, self.route, self.weather
         );
         for promise in &self.promises {
             let mark = if promise.kept { "✔" } else { "✘" };

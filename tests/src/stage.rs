@@ -8,15 +8,15 @@ use anyhow::{Context, Result, bail};
 use libp2p::identity::Keypair;
 use tokio_util::sync::CancellationToken;
 use undertone_node::api::{CircleDraft, Command, Connection, Event, Place, RouteDraft};
-use undertone_node::net::{RelayAddress, SocketFactory};
+use undertone_node::net::{RelayAddress, SocketFactory, udp_sockets};
 use undertone_node::relay::{Relay, RelayConfig};
 use undertone_protocol::id::PublicKey;
 use undertone_protocol::record::{AdmissionMode, FloorMode};
 
-use crate::lossy::lossy_sockets;
 use crate::person::{Person, lock};
 use crate::report::{Frames, Removal, Report, Take, Turn};
 use crate::speech::{voices, write_wav};
+use crate::weather::{self, Weather};
 
 const NAMES: [&str; 16] = [
     "Gentle Oak",
@@ -56,6 +56,16 @@ pub enum RouteChoice {
     TwoHop,
 }
 
+impl std::fmt::Display for RouteChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Relay => "relay",
+            Self::TwoHop => "two-hop",
+        })
+    }
+}
+
 /// What is to be played.
 #[derive(Debug, Clone)]
 pub struct Play {
@@ -67,9 +77,9 @@ pub struct Play {
     pub route: RouteChoice,
     /// WAV files to speak with instead of the bundled voices.
     pub speech: Option<PathBuf>,
-    /// Fraction of a member's datagrams that is lost.
-    pub loss: f64,
-    /// Seeds the losses.
+    /// What happens to packets on their way from a member.
+    pub weather: Weather,
+    /// Seeds that.
     pub seed: u64,
 }
 
@@ -99,7 +109,7 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
             "They come in by one relay on this machine and meet at another: one sees addresses, one what shares a circle."
         }
     });
-    let sockets = lossy_sockets(play.loss, play.seed);
+    let sockets = weather::sockets(udp_sockets(), play.weather, Weather::default(), play.seed);
     let people = gather(play, began, &sockets, route, say)?;
     let keys = people.iter().map(Person::key).collect::<Result<Vec<_>>>()?;
     let mut watch = Watch::default();

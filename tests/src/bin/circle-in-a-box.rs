@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use undertone_tests::stage::{Play, RouteChoice, play_and_judge};
+use undertone_tests::weather::Weather;
 
 /// A whole circle on one machine: everybody takes a turn, one is removed at half-time in the middle of a
 /// word, the others go on. Exit status 0 only when everything promised happened.
@@ -30,7 +32,13 @@ struct Args {
     /// Fraction of the members' packets to lose on purpose, 0.0 to 0.9
     #[arg(long, default_value_t = 0.0, value_parser = parse_loss)]
     loss: f64,
-    /// Which packets these are
+    /// How late their packets come, milliseconds
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1_000))]
+    delay: u64,
+    /// How much earlier or later each comes at most, milliseconds
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1_000))]
+    jitter: u64,
+    /// Which packets are lost, and how late each is
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Where to write the report
@@ -72,7 +80,12 @@ fn run(args: &Args) -> Result<bool> {
         seconds: args.seconds,
         route: args.route,
         speech: args.speech.clone(),
-        loss: args.loss,
+        weather: Weather {
+            loss: args.loss,
+            delay: Duration::from_millis(args.delay),
+            jitter: Duration::from_millis(args.jitter),
+            ..Weather::default()
+        },
         seed: args.seed,
     };
     println!(
