@@ -331,13 +331,9 @@ mod tests {
             from.try_send(&transmit).unwrap();
         };
         (0..1_000).for_each(|number| send(&near, &far, number));
-        let far_has_room = poll_fn(|cx| {
-            Arc::clone(&far)
-                .create_io_poller()
-                .as_mut()
-                .poll_writable(cx)
-        });
-        far_has_room.await.unwrap();
+        let mut room = Arc::clone(&far).create_io_poller();
+        let has_room = poll_fn(|cx| room.as_mut().poll_writable(cx));
+        has_room.await.unwrap();
         send(&far, &near, 1_000);
         assert!(
             begun.elapsed() < out.delay - out.jitter,
