@@ -6,7 +6,7 @@ use undertone_dsp::{Character, CleanUp};
 use undertone_node::api::{Command, Connection, Consent, Event, LogAct, Member, Place};
 use undertone_node::net::udp_sockets;
 use undertone_protocol::texts;
-use undertone_tests::person::{Person, lock};
+use undertone_tests::person::{Home, Person, lock};
 use undertone_tests::stage::{Play, RouteChoice, play_and_judge};
 use undertone_tests::weather::Weather;
 
@@ -59,7 +59,13 @@ fn a_two_hop_circle_on_bad_lines_hears_every_turn_and_nothing_of_the_removed_one
 
 fn newcomer() -> Person {
     let hum = (0..48_000).map(|i| 0.2 * (i as f32 * 0.02).sin()).collect();
-    Person::start("Open Meadow", hum, Instant::now(), udp_sockets(), None).unwrap()
+    Person::start(
+        "Open Meadow",
+        hum,
+        Instant::now(),
+        Home::here(udp_sockets()),
+    )
+    .unwrap()
 }
 
 #[test]
@@ -125,7 +131,11 @@ fn what_was_chosen_for_the_voice_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let start = || {
         let data = Some(folder.path().to_owned());
-        Person::start("", Vec::new(), Instant::now(), udp_sockets(), data).unwrap()
+        let home = Home {
+            data,
+            ..Home::here(udp_sockets())
+        };
+        Person::start("", Vec::new(), Instant::now(), home).unwrap()
     };
     let mut me = start();
     let before = me.node.snapshot().sound.clean_up;

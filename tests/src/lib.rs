@@ -4,12 +4,16 @@
 //! It may do what no shipped program can: write sound to files, and lose packets on purpose.
 
 pub mod analysis;
+pub mod capture;
 pub mod echo;
+pub mod netns;
+pub mod network;
 pub mod onsets;
 pub mod person;
 pub mod report;
 pub mod sound;
 pub mod speech;
 pub mod stage;
+pub mod watch;
 pub mod weather;
 pub mod words;

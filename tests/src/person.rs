@@ -1,5 +1,6 @@
 //! A person in a test: a real node whose microphone is a recording and whose headphones are recorded.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,27 @@ use crate::analysis::Track;
 
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// Where somebody's node is.
+pub struct Home {
+    /// What opens its sockets.
+    pub socket: SocketFactory,
+    /// Where it listens in direct circles.
+    pub listen: SocketAddr,
+    /// Its data folder; none if it is to keep nothing.
+    pub data: Option<PathBuf>,
+}
+
+impl Home {
+    /// On this machine's loopback, with nothing kept.
+    pub fn here(socket: SocketFactory) -> Self {
+        Self {
+            socket,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            data: None,
+        }
+    }
+}
+
 /// A real node, its ears and its mouth.
 pub struct Person {
     /// The pseudonym.
@@ -28,6 +50,10 @@ pub struct Person {
     pub said: Arc<Mutex<Track>>,
     /// What the headphones played, on the stage's clock.
     pub heard: Arc<Mutex<Track>>,
+    /// From the invite to being inside.
+    pub inside_after: Option<Duration>,
+    /// From the invite to the first packet of somebody's voice.
+    pub hearing_after: Option<Duration>,
     speaks: Arc<AtomicBool>,
     seen: Arc<Mutex<Vec<(Duration, Event)>>>,
     began: Instant,
@@ -38,13 +64,7 @@ impl Person {
     ///
     /// # Errors
     /// When the node cannot start.
-    pub fn start(
-        name: &str,
-        speech: Vec<f32>,
-        began: Instant,
-        socket: SocketFactory,
-        data: Option<PathBuf>,
-    ) -> Result<Self> {
+    pub fn start(name: &str, speech: Vec<f32>, began: Instant, home: Home) -> Result<Self> {
         let speaks = Arc::new(AtomicBool::new(false));
         let (said, heard) = (
             Arc::<Mutex<Track>>::default(),
@@ -74,8 +94,9 @@ impl Person {
         };
         let host = MemoryHost::new(Box::new(microphone), Box::new(headphones));
         let mut config = NodeConfig::in_memory(Arc::new(host));
-        config.socket = socket;
-        config.data = data;
+        config.socket = home.socket;
+        config.listen = vec![home.listen];
+        config.data = home.data;
         let node = undertone_node::start(config).context("the node cannot start")?;
         node.send(Command::SetName(name.to_owned()));
         let seen = Arc::<Mutex<Vec<_>>>::default();
@@ -95,6 +116,8 @@ impl Person {
             node,
             said,
             heard,
+            inside_after: None,
+            hearing_after: None,
             speaks,
             seen,
             began,
@@ -143,9 +166,10 @@ impl Person {
     /// Goes through the door with every clause accepted, and in.
     ///
     /// # Errors
-    /// When not inside in time.
+    /// When not inside, or not hearing anybody, in time.
     pub fn come_in(&mut self, invite: &str, limit: Duration) -> Result<()> {
         self.node.send(Command::OpenInvite(invite.to_owned()));
+        let begun = Instant::now();
         let mut signed = false;
         self.wait(limit, "to be in the circle", |person| {
             match &person.node.snapshot().place {
@@ -158,7 +182,14 @@ impl Person {
                 Place::Circle(circle) => circle.members.iter().any(|m| m.key == circle.me),
                 _ => false,
             }
-        })
+        })?;
+        self.inside_after = Some(begun.elapsed());
+        self.wait(limit, "to hear somebody", |person| {
+            let streams = person.node.voice().status().streams;
+            streams.iter().any(|stream| stream.stats.received > 0)
+        })?;
+        self.hearing_after = Some(begun.elapsed());
+        Ok(())
     }
 
     /// Waits until something holds.

@@ -54,6 +54,8 @@ pub struct Turn {
     pub from: Duration,
     /// Last word.
     pub to: Duration,
+    /// Who heard it live.
+    pub ears: Vec<usize>,
 }
 
 /// The removal as it was seen.

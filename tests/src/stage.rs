@@ -1,6 +1,5 @@
 //! The circle in a box: everybody takes a turn, one is removed in the middle of theirs, the others go on.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -8,14 +7,15 @@ use anyhow::{Context, Result, bail};
 use libp2p::identity::Keypair;
 use tokio_util::sync::CancellationToken;
 use undertone_node::api::{CircleDraft, Command, Connection, Event, Place, RouteDraft};
-use undertone_node::net::{RelayAddress, SocketFactory, udp_sockets};
+use undertone_node::net::{RelayAddress, udp_sockets};
 use undertone_node::relay::{Relay, RelayConfig};
 use undertone_protocol::id::PublicKey;
 use undertone_protocol::record::{AdmissionMode, FloorMode};
 
-use crate::person::{Person, lock};
-use crate::report::{Frames, Removal, Report, Take, Turn};
+use crate::person::{Home, Person, lock};
+use crate::report::{Removal, Report, Take, Turn};
 use crate::speech::{voices, write_wav};
+use crate::watch::Watch;
 use crate::weather::{self, Weather};
 
 const NAMES: [&str; 16] = [
@@ -110,7 +110,9 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
         }
     });
     let sockets = weather::sockets(udp_sockets(), play.weather, Weather::default(), play.seed);
-    let people = gather(play, began, &sockets, route, say)?;
+    let home = |_| Home::here(sockets.clone());
+    let people = cast(play.members, play.speech.as_deref(), began, &home)?;
+    let people = gather(people, route, say)?;
     let keys = people.iter().map(Person::key).collect::<Result<Vec<_>>>()?;
     let mut watch = Watch::default();
 
@@ -151,6 +153,7 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
         speaker: troll,
         from,
         to: notice,
+        ears: watch.end_turn(&people),
     });
     watch.pause(&people, HUSH);
     let hushed = began.elapsed();
@@ -178,7 +181,7 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
         told: people[troll].first(|e| matches!(e, Event::Ended(_))),
     };
     say("The circle closes. Listening to what everybody heard …");
-    let frames = frames(&people, &keys, &watch);
+    let frames = watch.frames(&people, &keys);
     let tracks = people
         .iter()
         .map(|p| {
@@ -202,27 +205,43 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
     })
 }
 
-/// Everybody comes in, opens their microphone, and sees everybody.
-fn gather(
-    play: &Play,
+/// Real nodes with names and voices, who are not in a circle yet.
+///
+/// # Errors
+/// When a node cannot start.
+pub fn cast(
+    members: usize,
+    speech: Option<&Path>,
     began: Instant,
-    sockets: &SocketFactory,
+    home: &dyn Fn(usize) -> Home,
+) -> Result<Vec<Person>> {
+    let voices = voices(speech)?;
+    let names = NAMES.iter().enumerate().take(members);
+    names
+        .map(|(index, name)| {
+            let speech = voices[index % voices.len()].clone();
+            Person::start(name, speech, began, home(index))
+        })
+        .collect()
+}
+
+/// Everybody comes in, opens their microphone, and sees everybody.
+///
+/// # Errors
+/// When somebody does not in time.
+pub fn gather(
+    mut people: Vec<Person>,
     route: RouteDraft,
     say: &mut dyn FnMut(&str),
 ) -> Result<Vec<Person>> {
-    let voices = voices(play.speech.as_deref())?;
-    let mut people: Vec<Person> = Vec::new();
-    for (index, name) in NAMES.iter().enumerate().take(play.members) {
-        let speech = voices[index % voices.len()].clone();
-        people.push(Person::start(name, speech, began, sockets.clone(), None)?);
-    }
+    let everybody = people.len();
     let leader = &mut people[0];
     leader.node.send(Command::StartCircle(CircleDraft {
         topic: "Trying things out".into(),
         title: "Circle in a box".into(),
         language: "en".into(),
         admission: AdmissionMode::Approval,
-        max_members: play.members as u8,
+        max_members: everybody as u8,
         turn: Duration::from_secs(60),
         floor: FloorMode::Active,
         schedule: None,
@@ -243,24 +262,24 @@ fn gather(
     })?;
     say(&format!(
         "{} {} founds a circle and keeps its key.",
-        clock(began.elapsed()),
-        NAMES[0]
+        clock(leader.now()),
+        leader.name
     ));
     for person in people.iter_mut().skip(1) {
-        let knocked = Instant::now();
         person.come_in(&invite, COME_IN)?;
+        let ms = |time: Option<Duration>| time.unwrap_or_default().as_millis();
         say(&format!(
-            "{} {} signs the pledge and is let in ({} ms from invite to inside).",
-            clock(began.elapsed()),
+            "{} {} signs the pledge and is let in (from invite to inside {} ms, to hearing {} ms).",
+            clock(person.now()),
             person.name,
-            knocked.elapsed().as_millis()
+            ms(person.inside_after),
+            ms(person.hearing_after)
         ));
     }
     for person in &people {
         person.node.send(Command::SetMuted(false));
     }
     people[0].node.send(Command::SetAutoTurns(true));
-    let everybody = play.members;
     for person in &mut people {
         person.wait(COME_IN, "to hear from everybody", |person| {
             person.circle().is_some_and(|c| {
@@ -274,7 +293,7 @@ fn gather(
     }
     say(&format!(
         "{} Everybody hears from everybody: the first turn.",
-        clock(began.elapsed())
+        clock(people[0].now())
     ));
     Ok(people)
 }
@@ -296,6 +315,7 @@ fn begin_turn(people: &[Person], speaker: usize, watch: &mut Watch) -> Result<Du
         }
     }
     people[speaker].speak(true);
+    watch.begin_turn(people, me);
     Ok(people[speaker].now())
 }
 
@@ -304,7 +324,11 @@ fn turns_of(person: &Person, key: &PublicKey) -> usize {
     person.seen().iter().filter(|(_, e)| mine(e)).count()
 }
 
-fn take_turn(
+/// Raises a hand, speaks for so long, and gives the turn back.
+///
+/// # Errors
+/// When the turn is not given.
+pub fn take_turn(
     people: &[Person],
     speaker: usize,
     slot: Duration,
@@ -312,33 +336,26 @@ fn take_turn(
     say: &mut dyn FnMut(&str),
 ) -> Result<Turn> {
     let from = begin_turn(people, speaker, watch)?;
-    let end = from + slot.saturating_sub(Duration::from_millis(250));
-    watch.pause(people, end.saturating_sub(from) / 2);
-    let ears = people
-        .iter()
-        .enumerate()
-        .filter(|(i, p)| *i != speaker && hears(p, people, speaker))
-        .count();
-    let others = people.iter().filter(|p| p.circle().is_some()).count() - 1;
-    say(&format!(
-        "{} {} shares; heard by {ears} of {others}",
-        clock(from),
-        people[speaker].name
-    ));
-    watch.pause(people, end.saturating_sub(people[speaker].now()));
+    watch.pause(people, slot.saturating_sub(Duration::from_millis(250)));
+    let ears = watch.end_turn(people);
     people[speaker].speak(false);
     let to = people[speaker].now();
     // A breath, so that the last word is not cut; then the turn is given back.
     watch.pause(people, Duration::from_millis(200));
     people[speaker].node.send(Command::Pass);
-    Ok(Turn { speaker, from, to })
-}
-
-fn hears(listener: &Person, people: &[Person], speaker: usize) -> bool {
-    let Ok(key) = people[speaker].key() else {
-        return false;
-    };
-    loudness(listener, &key) > -70.0
+    let others = people.iter().filter(|p| p.circle().is_some()).count() - 1;
+    say(&format!(
+        "{} {} shares; heard by {} of {others}",
+        clock(from),
+        people[speaker].name,
+        ears.len()
+    ));
+    Ok(Turn {
+        speaker,
+        from,
+        to,
+        ears,
+    })
 }
 
 /// The level at which somebody is heard now, dBFS.
@@ -346,62 +363,6 @@ fn loudness(listener: &Person, speaker: &PublicKey) -> f32 {
     let members = listener.circle().map(|c| c.members).unwrap_or_default();
     let speaker = members.iter().find(|m| m.key == *speaker);
     speaker.map_or(-100.0, |m| m.level_db)
-}
-
-/// Reception so far, looked at while streams are open.
-#[derive(Default)]
-struct Watch {
-    last: BTreeMap<(usize, u32), Frames>,
-}
-
-impl Watch {
-    /// Waits, looking.
-    fn pause(&mut self, people: &[Person], time: Duration) {
-        let until = Instant::now() + time;
-        loop {
-            for (index, person) in people.iter().enumerate() {
-                for stream in person.node.voice().status().streams {
-                    let stats = stream.stats;
-                    let frames = Frames {
-                        received: stats.received,
-                        lost: stats.lost,
-                        concealed: stats.concealed,
-                        recovered: stats.recovered,
-                        late: stats.late,
-                        buffer_ms: stats.delay.as_millis() as u64,
-                    };
-                    self.last.insert((index, stream.stream.0), frames);
-                }
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            std::thread::sleep(left.min(Duration::from_millis(50)));
-        }
-    }
-}
-
-/// For each listener and speaker, the frames of all streams that were theirs.
-fn frames(
-    people: &[Person],
-    keys: &[PublicKey],
-    watch: &Watch,
-) -> BTreeMap<(usize, usize), Frames> {
-    let mut all: BTreeMap<(usize, usize), Frames> = BTreeMap::new();
-    for (listener, person) in people.iter().enumerate() {
-        for (_, event) in person.seen() {
-            let Event::StreamOpened { member, stream } = event else {
-                continue;
-            };
-            let speaker = keys.iter().position(|key| *key == member);
-            let counted = watch.last.get(&(listener, stream));
-            if let (Some(speaker), Some(counted)) = (speaker, counted) {
-                all.entry((listener, speaker)).or_default().add(counted);
-            }
-        }
-    }
-    all
 }
 
 fn when(people: &[Person], what: impl Fn(&Event) -> bool) -> Vec<Option<Duration>> {

@@ -1,0 +1,386 @@
+//! A small Internet on one Linux machine: network namespaces on one bridge, routers with NAT in front of people's
+//! own, relays as processes of their own, and captures of what passes. Needs root, `ip`, `nft` and `tcpdump`.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use quinn::{Runtime, TokioRuntime};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use undertone_node::net::SocketFactory;
+
+/// What every name begins with, so that what an earlier run left can be cleared away.
+const PREFIX: &str = "undertone-";
+const BRIDGE: &str = "bridge";
+const LONGEST_START: Duration = Duration::from_secs(20);
+
+/// What a router does with its people's addresses (RFC 4787).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nat {
+    /// None: the host has a public address.
+    None,
+    /// One outside port for an inside one, and whoever sends there comes in.
+    FullCone,
+    /// One outside port for an inside one; only who was sent to comes in.
+    PortRestricted,
+    /// Another outside port for each destination.
+    Symmetric,
+    /// As `PortRestricted`, and forgets an association after 5 seconds of silence.
+    Forgetful,
+}
+
+impl Nat {
+    /// All that hide an address.
+    pub const HIDING: [Self; 4] = [
+        Self::FullCone,
+        Self::PortRestricted,
+        Self::Symmetric,
+        Self::Forgetful,
+    ];
+}
+
+/// Namespaces and what runs in them; gone when dropped.
+pub struct Internet {
+    spaces: Vec<String>,
+    captures: Vec<Child>,
+}
+
+/// A place in it where sockets can be opened.
+#[derive(Debug, Clone)]
+pub struct Host {
+    space: String,
+    /// Its own address.
+    pub inside: Ipv4Addr,
+    /// The address that others see.
+    pub outside: Ipv4Addr,
+}
+
+impl Internet {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// Without root, or one of the tools.
+    pub fn new() -> Result<Self> {
+        ensure!(
+            rustix::process::geteuid().is_root(),
+            "network namespaces need root"
+        );
+        for tool in ["ip", "nft", "tcpdump"] {
+            let found = Command::new(tool).arg("--help").output();
+            ensure!(found.is_ok(), "{tool} is not on this machine");
+        }
+        let listed = Command::new("ip").args(["netns", "list"]).output()?;
+        for line in String::from_utf8_lossy(&listed.stdout).lines() {
+            if let Some(name) = line.split(' ').next().filter(|n| n.starts_with(PREFIX)) {
+                run("ip", &["netns", "del", name])?;
+            }
+        }
+        let mut this = Self {
+            spaces: Vec::new(),
+            captures: Vec::new(),
+        };
+        let middle = this.space("middle")?;
+        within(&middle, "ip", &["link", "add", BRIDGE, "type", "bridge"])?;
+        within(&middle, "ip", &["link", "set", BRIDGE, "up"])?;
+        Ok(this)
+    }
+
+    /// A host at 100.64.0.`number`, or behind a router there that does this.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub fn host(&mut self, name: &str, number: u8, nat: Nat) -> Result<Host> {
+        let outside = Ipv4Addr::new(100, 64, 0, number);
+        let space = self.space(name)?;
+        if nat == Nat::None {
+            self.plug(&space, outside)?;
+            return Ok(Host {
+                space,
+                inside: outside,
+                outside,
+            });
+        }
+        let router = self.space(&format!("{name}-router"))?;
+        self.plug(&router, outside)?;
+        let (inside, gateway) = (
+            Ipv4Addr::new(10, number, 0, 2),
+            Ipv4Addr::new(10, number, 0, 1),
+        );
+        run(
+            "ip",
+            &[
+                "link", "add", "in", "netns", &router, "type", "veth", "peer", "name", "out",
+                "netns", &space,
+            ],
+        )?;
+        address(&router, "in", &format!("{gateway}/24"))?;
+        address(&space, "out", &format!("{inside}/24"))?;
+        within(
+            &space,
+            "ip",
+            &["route", "add", "default", "via", &gateway.to_string()],
+        )?;
+        within(&router, "sysctl", &["-qw", "net.ipv4.ip_forward=1"])?;
+        let masquerade = match nat {
+            Nat::Symmetric => "masquerade fully-random",
+            _ => "masquerade",
+        };
+        let mut rules = format!(
+            "table ip nat {{ chain out {{ type nat hook postrouting priority 100; oifname \"out\" {masquerade}; }}\n"
+        );
+        if nat == Nat::FullCone {
+            rules += &format!(
+                "chain in {{ type nat hook prerouting priority -100; iifname \"out\" meta l4proto udp dnat to {inside}; }}\n"
+            );
+        }
+        rules += "}\n";
+        let file = std::env::temp_dir().join(format!("{space}.nft"));
+        std::fs::write(&file, rules)?;
+        within(&router, "nft", &["-f", &file.to_string_lossy()])?;
+        std::fs::remove_file(file)?;
+        if nat == Nat::Forgetful {
+            for name in ["udp_timeout", "udp_timeout_stream"] {
+                within(
+                    &router,
+                    "sysctl",
+                    &["-qw", &format!("net.netfilter.nf_conntrack_{name}=5")],
+                )?;
+            }
+        }
+        Ok(Host {
+            space,
+            inside,
+            outside,
+        })
+    }
+
+    /// Writes down what passes at a host.
+    ///
+    /// # Errors
+    /// When tcpdump does not start.
+    pub fn capture(&mut self, host: &Host, file: &Path) -> Result<()> {
+        let mut dump = Command::new("ip");
+        dump.args([
+            "netns",
+            "exec",
+            &host.space,
+            "tcpdump",
+            "-i",
+            "out",
+            "-U",
+            "-s",
+            "200",
+            "-w",
+        ]);
+        let child = dump.arg(file).stderr(Stdio::null()).spawn();
+        self.captures.push(child.context("tcpdump does not start")?);
+        let begun = Instant::now();
+        while std::fs::metadata(file).map_or(0, |m| m.len()) < 24 {
+            ensure!(begun.elapsed() < LONGEST_START, "tcpdump writes nothing");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Ends all captures, with everything on disk.
+    ///
+    /// # Errors
+    /// When they cannot be ended.
+    pub fn end_captures(&mut self) -> Result<()> {
+        for mut capture in self.captures.drain(..) {
+            run("kill", &["-INT", &capture.id().to_string()])?;
+            capture.wait()?;
+        }
+        Ok(())
+    }
+
+    fn space(&mut self, name: &str) -> Result<String> {
+        let name = format!("{PREFIX}{name}");
+        run("ip", &["netns", "add", &name])?;
+        self.spaces.push(name.clone());
+        within(&name, "ip", &["link", "set", "lo", "up"])?;
+        Ok(name)
+    }
+
+    /// Puts a namespace on the bridge.
+    fn plug(&self, space: &str, at: Ipv4Addr) -> Result<()> {
+        let middle = format!("{PREFIX}middle");
+        let port = format!("p{}", at.octets()[3]);
+        run(
+            "ip",
+            &[
+                "link", "add", &port, "netns", &middle, "type", "veth", "peer", "name", "out",
+                "netns", space,
+            ],
+        )?;
+        within(
+            &middle,
+            "ip",
+            &["link", "set", &port, "master", BRIDGE, "up"],
+        )?;
+        address(space, "out", &format!("{at}/24"))
+    }
+}
+
+impl Drop for Internet {
+    fn drop(&mut self) {
+        // What is left of it does no harm, and the next run clears it away.
+        let _ = self.end_captures();
+        for space in &self.spaces {
+            let _ = run("ip", &["netns", "del", space]);
+        }
+    }
+}
+
+impl Host {
+    /// Opens UDP sockets there, whichever thread asks.
+    pub fn sockets(&self) -> SocketFactory {
+        let path = Path::new("/run/netns").join(&self.space);
+        Arc::new(move |bind| TokioRuntime.wrap_udp_socket(bind_within(&path, bind)?))
+    }
+
+    /// A command to be run there.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.space]).arg(program);
+        command
+    }
+}
+
+/// A socket belongs to the namespace in which it is opened; so a thread goes there for it.
+fn bind_within(space: &Path, bind: SocketAddr) -> std::io::Result<UdpSocket> {
+    std::thread::scope(|scope| {
+        let opened = scope.spawn(|| {
+            let space = File::open(space)?;
+            move_into_link_name_space(
+                std::os::fd::AsFd::as_fd(&space),
+                Some(LinkNameSpaceType::Network),
+            )?;
+            UdpSocket::bind(bind)
+        });
+        opened
+            .join()
+            .unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))
+    })
+}
+
+/// A relay as its operator runs it.
+pub struct RelayProcess {
+    host: Host,
+    program: PathBuf,
+    folder: PathBuf,
+    child: Option<Child>,
+    /// Its hub, as other operators write it into their settings.
+    pub hub: String,
+    /// The ways for leaders: to its own hub, then to others'.
+    pub ways: Vec<String>,
+}
+
+impl RelayProcess {
+    /// Starts one whose entry leads to these hubs too, and whose hub lets many come from each of these addresses.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start(
+        host: &Host,
+        program: &Path,
+        folder: PathBuf,
+        hubs: &[String],
+        entries: &[Ipv4Addr],
+    ) -> Result<Self> {
+        std::fs::create_dir_all(&folder)?;
+        let at = host.outside;
+        let settings = format!(
+            "identity = \"{}\"\n[hub]\nlisten = [\"{at}:4433\"]\nentries = {entries:?}\n[entry]\nlisten = [\"{at}:4434\"]\nhubs = {hubs:?}\n",
+            folder.join("relay.key").display(),
+            entries = entries.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>(),
+        );
+        std::fs::write(folder.join("relay.toml"), settings)?;
+        let mut this = Self {
+            host: host.clone(),
+            program: program.to_owned(),
+            folder,
+            child: None,
+            hub: String::new(),
+            ways: Vec::new(),
+        };
+        this.start_again()?;
+        Ok(this)
+    }
+
+    /// Starts it as it was.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_again(&mut self) -> Result<()> {
+        let told = self.folder.join("told");
+        let mut command = self.host.command(&self.program);
+        command.arg("relay").arg(self.folder.join("relay.toml"));
+        let child = command.stdout(File::create(&told)?).spawn();
+        self.child = Some(child.context("the relay does not start")?);
+        let begun = Instant::now();
+        let text = loop {
+            let text = std::fs::read_to_string(&told)?;
+            if text.contains("Ctrl-C") {
+                break text;
+            }
+            if begun.elapsed() > LONGEST_START {
+                bail!("the relay says no address: {text}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        let addresses = text
+            .lines()
+            .map(str::trim)
+            .filter(|l| l.starts_with("/ip4/"));
+        let (ways, hubs): (Vec<&str>, Vec<&str>) =
+            addresses.partition(|a| a.contains("p2p-circuit"));
+        self.hub = (*hubs.first().context("no hub")?).to_owned();
+        self.ways = ways.into_iter().map(str::to_owned).collect();
+        Ok(())
+    }
+
+    /// Kills it, without a word to anybody.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for RelayProcess {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+fn address(space: &str, device: &str, at: &str) -> Result<()> {
+    within(space, "ip", &["addr", "add", at, "dev", device])?;
+    within(space, "ip", &["link", "set", device, "up"])
+}
+
+fn within(space: &str, program: &str, args: &[&str]) -> Result<()> {
+    run("ip", &[&["netns", "exec", space, program], args].concat())
+}
+
+fn run(program: &str, args: &[&str]) -> Result<()> {
+    let done = Command::new(program).args(args).output();
+    let done = done.with_context(|| format!("{program} does not start"))?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(
+        done.status.success(),
+        "{program} {}: {}",
+        args.join(" "),
+        said.trim()
+    );
+    Ok(())
+}

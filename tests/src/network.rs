@@ -1,0 +1,392 @@
+//! A circle on a small Internet with everything that goes wrong there: routers, bad lines, relays that die. Who hears whom,
+//! for how long nobody does, and who can see whose address.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use undertone_node::api::RouteDraft;
+
+use crate::capture::{self, Captured};
+use crate::netns::{Host, Internet, Nat, RelayProcess};
+use crate::person::{Home, Person, lock};
+use crate::report::Turn;
+use crate::stage::{RouteChoice, cast, clock, gather, take_turn};
+use crate::watch::{Gap, Watch};
+use crate::weather::{self, Weather};
+
+/// Relays that a two-hop circle has of each kind.
+const OF_EACH: usize = 2;
+/// Gaps that begin this long before a relay is said to be killed, or after, are its.
+const BEFORE: Duration = Duration::from_secs(1);
+const AFTER: Duration = Duration::from_secs(15);
+/// Longest gap that a killed relay may leave.
+const LONGEST_GAP: Duration = Duration::from_secs(3);
+/// Sound that has settled when everybody is there.
+const SETTLE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What is to be run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// 2–16.
+    pub members: usize,
+    /// Direct, everybody has a public address; else everybody is behind a router of one kind or another.
+    pub route: RouteChoice,
+    /// From the first turn to the last.
+    pub length: Duration,
+    /// How long each speaks.
+    pub turn: Duration,
+    /// How often a relay is killed; it comes back half as much later.
+    pub kill_every: Option<Duration>,
+    /// What happens to packets from mouth to ear: half of it on each line.
+    pub weather: Weather,
+    /// Seeds that.
+    pub seed: u64,
+    /// The node's program.
+    pub program: PathBuf,
+}
+
+/// A relay that was killed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Kill {
+    /// Which.
+    pub relay: String,
+    /// On the stage's clock.
+    pub at: Duration,
+    /// The longest time in which somebody heard nothing of somebody.
+    pub longest_gap: Duration,
+    /// How many pairs of people had one over 400 ms.
+    pub gaps: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Findings {
+    /// From opening the invite to being inside, longest.
+    pub slowest_to_come_in: Duration,
+    /// … to the first packet of somebody's voice, longest.
+    pub slowest_to_hear: Duration,
+    /// Turns taken.
+    pub turns: usize,
+    /// Turns that somebody did not hear, and who.
+    pub unheard: Vec<String>,
+    /// Relays that were killed.
+    pub kills: Vec<Kill>,
+    /// Longest gap while no relay was away.
+    pub longest_other_gap: Duration,
+    /// How many of those there were, over 400 ms.
+    pub other_gaps: usize,
+    /// Packets in which an address of another member was seen, at members.
+    pub seen_by_members: usize,
+    /// … of any member, at hubs.
+    pub seen_by_hubs: usize,
+    /// … of any member, at entries, which do see them.
+    pub seen_by_entries: usize,
+    /// Packets that were looked at.
+    pub packets: usize,
+}
+
+impl Findings {
+    /// What was promised and did not happen.
+    pub fn broken(&self) -> Vec<String> {
+        let mut broken = self.unheard.clone();
+        for kill in self.kills.iter().filter(|k| k.longest_gap > LONGEST_GAP) {
+            broken.push(format!(
+                "{} was missed for {:?}",
+                kill.relay, kill.longest_gap
+            ));
+        }
+        if self.seen_by_members + self.seen_by_hubs > 0 {
+            broken.push("addresses were seen".into());
+        }
+        broken
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  from invite to inside         {:.1?} at most, to hearing somebody {:.1?}",
+            self.slowest_to_come_in, self.slowest_to_hear
+        )?;
+        writeln!(
+            f,
+            "  turns                         {}, {} of them unheard by somebody",
+            self.turns,
+            self.unheard.len()
+        )?;
+        for kill in &self.kills {
+            writeln!(
+                f,
+                "  {} killed {:<14} longest gap {:?}, {} of pairs",
+                clock(kill.at),
+                kill.relay,
+                kill.longest_gap,
+                kill.gaps
+            )?;
+        }
+        writeln!(
+            f,
+            "  otherwise                     longest gap {:?}, {} in all",
+            self.longest_other_gap, self.other_gaps
+        )?;
+        writeln!(
+            f,
+            "  members' addresses            seen by members in {}, by hubs in {}, by entries in {} of {} packets",
+            self.seen_by_members, self.seen_by_hubs, self.seen_by_entries, self.packets
+        )
+    }
+}
+
+/// Runs it. `folder` is for captures and settings, and is the caller's to clear away.
+///
+/// # Errors
+/// Without root or tools, or when the circle does not come about: then there is nothing to measure.
+pub fn run(plan: &Plan, folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Findings> {
+    let mut internet = Internet::new()?;
+    let (mut relays, route) = relays(plan, &mut internet, folder)?;
+    let mut hosts = Vec::new();
+    for member in 0..plan.members {
+        let nat = match plan.route {
+            RouteChoice::Direct => Nat::None,
+            _ => Nat::HIDING[member % Nat::HIDING.len()],
+        };
+        let host = internet.host(&format!("m{member}"), 10 + member as u8, nat)?;
+        internet.capture(&host, &folder.join(format!("m{member}.pcap")))?;
+        hosts.push(host);
+    }
+    let began = Instant::now();
+    let home = |member: usize| {
+        let half = Weather {
+            loss: plan.weather.loss / 2.0,
+            twice: plan.weather.twice / 2.0,
+            delay: plan.weather.delay / 2,
+            jitter: plan.weather.jitter / 2,
+        };
+        let host: &Host = &hosts[member];
+        Home {
+            socket: weather::sockets(host.sockets(), half, half, plan.seed + member as u64),
+            listen: (host.inside, 0).into(),
+            data: None,
+        }
+    };
+    let people = gather(cast(plan.members, None, began, &home)?, route, say)?;
+    let slowest = |of: fn(&Person) -> Option<Duration>| people.iter().filter_map(of).max();
+    let slowest_to_come_in = slowest(|p| p.inside_after).unwrap_or_default();
+    let slowest_to_hear = slowest(|p| p.hearing_after).unwrap_or_default();
+    let mut watch = Watch::default();
+    watch.pause(&people, SETTLE);
+    let over = AtomicBool::new(false);
+    let killed = Mutex::new(Vec::new());
+    let turns = std::thread::scope(|scope| {
+        let killer = scope.spawn(|| kill_in_turn(plan, &mut relays, &over, began, &killed));
+        let turns = turns(plan, &people, &mut watch, say);
+        over.store(true, Ordering::Release);
+        let ended = killer.join();
+        turns.and_then(|turns| {
+            ended
+                .map_err(|_| anyhow::anyhow!("the killer panicked"))?
+                .map(|()| turns)
+        })
+    })?;
+    let names: Vec<_> = people.iter().map(|p| p.name.clone()).collect();
+    people.iter().rev().for_each(|person| person.node.stop());
+    drop(people);
+    internet.end_captures()?;
+    let captured = |name: &str| capture::read(&folder.join(format!("{name}.pcap")));
+    let mut findings = Findings {
+        slowest_to_come_in,
+        slowest_to_hear,
+        turns: turns.len(),
+        unheard: unheard(&turns, &names),
+        kills: Vec::new(),
+        longest_other_gap: Duration::ZERO,
+        other_gaps: 0,
+        seen_by_members: 0,
+        seen_by_hubs: 0,
+        seen_by_entries: 0,
+        packets: 0,
+    };
+    findings.judge_gaps(&watch.gaps, &lock(&killed));
+    let all: Vec<Ipv4Addr> = hosts.iter().flat_map(|h| [h.inside, h.outside]).collect();
+    for (member, host) in hosts.iter().enumerate() {
+        let others = all
+            .iter()
+            .filter(|a| **a != host.inside && **a != host.outside);
+        let packets = captured(&format!("m{member}"))?;
+        findings.packets += packets.len();
+        findings.seen_by_members += sightings(&packets, others);
+    }
+    for relay in &relays {
+        let packets = captured(&relay.name)?;
+        findings.packets += packets.len();
+        let seen = sightings(&packets, all.iter());
+        match relay.is_hub {
+            true => findings.seen_by_hubs += seen,
+            false => findings.seen_by_entries += seen,
+        }
+    }
+    Ok(findings)
+}
+
+fn sightings<'a>(packets: &[Captured], of: impl Iterator<Item = &'a Ipv4Addr>) -> usize {
+    of.map(|address| capture::sightings(packets, *address))
+        .sum()
+}
+
+struct NamedRelay {
+    name: String,
+    is_hub: bool,
+    process: RelayProcess,
+}
+
+/// Starts what the route asks for: hubs first, as entries name them.
+fn relays(
+    plan: &Plan,
+    internet: &mut Internet,
+    folder: &Path,
+) -> Result<(Vec<NamedRelay>, RouteDraft)> {
+    let mut relays: Vec<NamedRelay> = Vec::new();
+    let mut start = |name: String, number: u8, hubs: &[String], entries: &[Ipv4Addr]| {
+        let host = internet.host(&name, number, Nat::None)?;
+        internet.capture(&host, &folder.join(format!("{name}.pcap")))?;
+        let process = RelayProcess::start(&host, &plan.program, folder.join(&name), hubs, entries)?;
+        anyhow::Ok(NamedRelay {
+            is_hub: name.starts_with("hub"),
+            name,
+            process,
+        })
+    };
+    let ways = match plan.route {
+        RouteChoice::Direct => return Ok((relays, RouteDraft::Direct)),
+        RouteChoice::Relay => {
+            relays.push(start("relay".into(), 200, &[], &[])?);
+            relays[0].process.ways.clone()
+        }
+        RouteChoice::TwoHop => {
+            let places: Vec<_> = (0..OF_EACH as u8)
+                .map(|i| Ipv4Addr::new(100, 64, 0, 210 + i))
+                .collect();
+            for i in 0..OF_EACH {
+                relays.push(start(format!("hub-{i}"), 200 + i as u8, &[], &places)?);
+            }
+            let hubs: Vec<_> = relays.iter().map(|r| r.process.hub.clone()).collect();
+            for i in 0..OF_EACH {
+                relays.push(start(format!("entry-{i}"), 210 + i as u8, &hubs, &[])?);
+            }
+            // Each way once is enough: all entries lead to all hubs.
+            let mut ways = Vec::new();
+            for (entry, hub) in relays[OF_EACH..].iter().zip(&hubs) {
+                ways.extend(
+                    entry
+                        .process
+                        .ways
+                        .iter()
+                        .filter(|way| way.ends_with(hub))
+                        .cloned(),
+                );
+            }
+            ways
+        }
+    };
+    Ok((relays, RouteDraft::Relayed(ways.join(" "))))
+}
+
+fn turns(
+    plan: &Plan,
+    people: &[Person],
+    watch: &mut Watch,
+    say: &mut dyn FnMut(&str),
+) -> Result<Vec<Turn>> {
+    let begun = Instant::now();
+    let mut turns = Vec::new();
+    for speaker in (0..people.len()).cycle() {
+        if begun.elapsed() + plan.turn > plan.length {
+            break;
+        }
+        turns.push(take_turn(people, speaker, plan.turn, watch, say)?);
+        for person in people {
+            // Hours of sound are not needed.
+            *lock(&person.said) = Default::default();
+            *lock(&person.heard) = Default::default();
+        }
+    }
+    Ok(turns)
+}
+
+/// Kills one relay after the other, and has each back before the next goes.
+fn kill_in_turn(
+    plan: &Plan,
+    relays: &mut [NamedRelay],
+    over: &AtomicBool,
+    began: Instant,
+    killed: &Mutex<Vec<(String, Duration)>>,
+) -> Result<()> {
+    let Some(every) = plan.kill_every.filter(|_| !relays.is_empty()) else {
+        return Ok(());
+    };
+    let wait = |time: Duration| {
+        let until = Instant::now() + time;
+        while Instant::now() < until && !over.load(Ordering::Acquire) {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        over.load(Ordering::Acquire)
+    };
+    for number in (0..relays.len()).cycle() {
+        if wait(every / 2) {
+            break;
+        }
+        let relay = &mut relays[number];
+        lock(killed).push((relay.name.clone(), began.elapsed()));
+        relay.process.kill()?;
+        wait(every / 2);
+        relay.process.start_again().context("after it was killed")?;
+    }
+    Ok(())
+}
+
+fn unheard(turns: &[Turn], names: &[String]) -> Vec<String> {
+    let missing = turns.iter().filter_map(|turn| {
+        let deaf: Vec<_> = (0..names.len())
+            .filter(|i| *i != turn.speaker && !turn.ears.contains(i))
+            .map(|i| names[i].as_str())
+            .collect();
+        let speaker = &names[turn.speaker];
+        (!deaf.is_empty()).then(|| {
+            format!(
+                "{} {speaker} was not heard by {}",
+                clock(turn.from),
+                deaf.join(", ")
+            )
+        })
+    });
+    missing.collect()
+}
+
+impl Findings {
+    fn judge_gaps(&mut self, gaps: &[Gap], killed: &[(String, Duration)]) {
+        let of = |gap: &Gap, at: Duration| gap.from + BEFORE >= at && gap.from <= at + AFTER;
+        let longest = |gaps: &[&Gap]| gaps.iter().map(|g| g.to - g.from).max().unwrap_or_default();
+        for (relay, at) in killed {
+            let theirs: Vec<_> = gaps.iter().filter(|gap| of(gap, *at)).collect();
+            self.kills.push(Kill {
+                relay: relay.clone(),
+                at: *at,
+                longest_gap: longest(&theirs),
+                gaps: theirs.len(),
+            });
+        }
+        let others: Vec<_> = (gaps.iter())
+            .filter(|gap| !killed.iter().any(|(_, at)| of(gap, *at)))
+            .collect();
+        self.longest_other_gap = longest(&others);
+        self.other_gaps = others.len();
+    }
+}

@@ -1,0 +1,150 @@
+//! Looks at what everybody receives while the others act.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use undertone_node::api::Event;
+use undertone_protocol::id::PublicKey;
+
+use crate::person::Person;
+use crate::report::Frames;
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Somebody who was as loud as this was heard, dBFS.
+const HEARD_DB: f32 = -50.0;
+/// Shorter ones are the network's usual ones.
+const GAP: Duration = Duration::from_millis(400);
+
+/// A listener (by place) and one of their streams.
+type Ear = (usize, u32);
+
+/// A time in which somebody heard nothing of whoever had the turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Who heard nothing.
+    pub listener: usize,
+    /// On the stage's clock, to 50 ms.
+    pub from: Duration,
+    /// As `from`.
+    pub to: Duration,
+}
+
+/// Reception so far, looked at while streams are open.
+#[derive(Default)]
+pub struct Watch {
+    last: BTreeMap<Ear, Frames>,
+    turn: Option<Turn>,
+    /// Those over 400 ms, so far.
+    pub gaps: Vec<Gap>,
+}
+
+/// The turn under way: packets of all others come too, and are not heard.
+struct Turn {
+    speaker: PublicKey,
+    /// For each listener, when the last packet was heard, and how loud the loudest was.
+    heard: Vec<(Duration, f32)>,
+}
+
+impl Watch {
+    /// Waits, looking.
+    pub fn pause(&mut self, people: &[Person], time: Duration) {
+        let until = Instant::now() + time;
+        loop {
+            for (listener, person) in people.iter().enumerate() {
+                self.look(listener, person);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::sleep(left.min(LOOK_EVERY));
+        }
+    }
+
+    fn look(&mut self, listener: usize, person: &Person) {
+        let now = person.now();
+        for stream in person.node.voice().status().streams {
+            let (ear, stats) = ((listener, stream.stream.0), stream.stats);
+            let frames = Frames {
+                received: stats.received,
+                lost: stats.lost,
+                concealed: stats.concealed,
+                recovered: stats.recovered,
+                late: stats.late,
+                buffer_ms: stats.delay.as_millis() as u64,
+            };
+            let before = self.last.insert(ear, frames);
+            if before.is_some_and(|before| before.received == stats.received) {
+                continue;
+            }
+            let Some(turn) = &mut self.turn else { continue };
+            let mut streams = streams_of(person);
+            if streams.any(|(member, id)| member == turn.speaker && id == stream.stream.0) {
+                let (last, loudest) = &mut turn.heard[listener];
+                let (from, to) = (std::mem::replace(last, now), now);
+                if to.saturating_sub(from) >= GAP {
+                    self.gaps.push(Gap { listener, from, to });
+                }
+                *loudest = loudest.max(stream.level_db);
+            }
+        }
+    }
+
+    /// Somebody begins to speak.
+    pub fn begin_turn(&mut self, people: &[Person], speaker: PublicKey) {
+        let heard = people.iter().map(|person| (person.now(), f32::MIN));
+        self.turn = Some(Turn {
+            speaker,
+            heard: heard.collect(),
+        });
+    }
+
+    /// They have ended. Says who has heard them.
+    pub fn end_turn(&mut self, people: &[Person]) -> Vec<usize> {
+        let Some(Turn { speaker, heard }) = self.turn.take() else {
+            return Vec::new();
+        };
+        let mut ears = Vec::new();
+        for (listener, (from, loudest)) in heard.into_iter().enumerate() {
+            let person = &people[listener];
+            let to = person.now();
+            let takes_part = person.circle().is_some_and(|circle| circle.me != speaker);
+            if takes_part && to.saturating_sub(from) >= GAP {
+                self.gaps.push(Gap { listener, from, to });
+            }
+            if loudest > HEARD_DB {
+                ears.push(listener);
+            }
+        }
+        ears
+    }
+
+    /// For each listener and speaker, the frames of all streams that were theirs.
+    pub fn frames(
+        &self,
+        people: &[Person],
+        keys: &[PublicKey],
+    ) -> BTreeMap<(usize, usize), Frames> {
+        let mut all: BTreeMap<(usize, usize), Frames> = BTreeMap::new();
+        for (listener, person) in people.iter().enumerate() {
+            for (member, stream) in streams_of(person) {
+                let speaker = keys.iter().position(|key| *key == member);
+                let counted = self.last.get(&(listener, stream));
+                if let (Some(speaker), Some(counted)) = (speaker, counted) {
+                    all.entry((listener, speaker)).or_default().add(counted);
+                }
+            }
+        }
+        all
+    }
+}
+
+fn streams_of(person: &Person) -> impl Iterator<Item = (PublicKey, u32)> {
+    person
+        .seen()
+        .into_iter()
+        .filter_map(|(_, event)| match event {
+            Event::StreamOpened { member, stream } => Some((member, stream)),
+            _ => None,
+        })
+}
