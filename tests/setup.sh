@@ -27,7 +27,8 @@ want() {
   fi
 }
 
-has_command() { type -P "$1"; }
+# Tools for root are not on everybody's path.
+has_command() { PATH=$PATH:/usr/sbin:/sbin type -P "$1"; }
 has_library() { [[ ${libraries:=$(ldconfig -p)} == *"$1 "* ]]; }
 has_certificates() { [ -n "${SSL_CERT_FILE:-}${CARGO_HTTP_CAINFO:-}" ] || [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ]; }
 compiles() { printf 'int main() { return 0; }' | "$1" -x "$2" -o /dev/null -; }
@@ -61,6 +62,13 @@ want_test_tools() {
   want pulseaudio-utils "speaks into them and listens" has_command pactl
   want procps "takes devices and processes away in the middle" has_command kill
   has_display || want xvfb "a screen for the tests, as there is none here" has_command Xvfb
+}
+
+want_network_tools() {
+  want iproute2 "a small Internet on this machine, to try relays and routers in" has_command ip
+  want nftables "routers that hide who is behind them" has_command nft
+  want tcpdump "looks at what passes there" has_command tcpdump
+  want procps "sets those routers up" has_command sysctl
 }
 
 # Says what is missing and why, asks once, installs. Without a terminal, or with CI=true or UNDERTONE_YES=1, the answer is yes.

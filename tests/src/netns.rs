@@ -320,7 +320,8 @@ impl RelayProcess {
         let told = self.folder.join("told");
         let mut command = self.host.command(&self.program);
         command.arg("relay").arg(self.folder.join("relay.toml"));
-        let child = command.stdout(File::create(&told)?).spawn();
+        let log = (File::options().append(true).create(true)).open(self.folder.join("log"))?;
+        let child = command.stdout(File::create(&told)?).stderr(log).spawn();
         self.child = Some(child.context("the relay does not start")?);
         let begun = Instant::now();
         let text = loop {

@@ -1,6 +1,7 @@
 //! A circle on a small Internet with everything that goes wrong there: routers, bad lines, relays that die. Who hears whom,
 //! for how long nobody does, and who can see whose address.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -82,7 +83,7 @@ pub struct Findings {
     pub longest_other_gap: Duration,
     /// How many of those there were, over 400 ms.
     pub other_gaps: usize,
-    /// Packets in which an address of another member was seen, at members.
+    /// How often an address of another member was seen, at members.
     pub seen_by_members: usize,
     /// … of any member, at hubs.
     pub seen_by_hubs: usize,
@@ -139,7 +140,7 @@ impl fmt::Display for Findings {
         )?;
         writeln!(
             f,
-            "  members' addresses            seen by members in {}, by hubs in {}, by entries in {} of {} packets",
+            "  members' addresses            seen {} times by members, {} by hubs, {} by entries, in {} packets",
             self.seen_by_members, self.seen_by_hubs, self.seen_by_entries, self.packets
         )
     }
@@ -215,7 +216,7 @@ pub fn run(plan: &Plan, folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Find
         packets: 0,
     };
     findings.judge_gaps(&watch.gaps, &lock(&killed));
-    let all: Vec<Ipv4Addr> = hosts.iter().flat_map(|h| [h.inside, h.outside]).collect();
+    let all: BTreeSet<Ipv4Addr> = hosts.iter().flat_map(|h| [h.inside, h.outside]).collect();
     for (member, host) in hosts.iter().enumerate() {
         let others = all
             .iter()

@@ -94,7 +94,7 @@ fn check(args: &Args) -> Result<bool> {
     let folder = tempfile::tempdir()?;
     let control = run(&control, folder.path(), &mut |_| {})?;
     println!(
-        "{findings}\n  the control saw addresses in   {} of {} packets",
+        "{findings}\n  the control's                 seen {} times by members, in {} packets",
         control.seen_by_members, control.packets
     );
     if let Some(path) = &args.report {

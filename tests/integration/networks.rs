@@ -1,0 +1,58 @@
+//! The small Internet of `tests/network`, smaller and for half a minute.
+
+use std::time::Duration;
+
+use undertone_tests::netns::Internet;
+use undertone_tests::network::{Plan, run};
+use undertone_tests::stage::RouteChoice;
+use undertone_tests::weather::Weather;
+
+use crate::processes::undertone_node;
+
+#[test]
+fn behind_routers_everybody_is_heard_when_a_hub_is_killed_and_no_address_is_seen() {
+    // Most people's own machines, and some containers.
+    if let Err(reason) = Internet::new() {
+        println!("SKIPPED: no network namespaces here: {reason:#}");
+        return;
+    }
+    let plan = Plan {
+        members: 4,
+        route: RouteChoice::TwoHop,
+        length: Duration::from_secs(24),
+        turn: Duration::from_secs(4),
+        kill_every: Some(Duration::from_secs(16)),
+        weather: Weather {
+            loss: 0.05,
+            delay: Duration::from_millis(80),
+            jitter: Duration::from_millis(20),
+            ..Weather::default()
+        },
+        seed: 1,
+        program: undertone_node(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let findings = run(&plan, folder.path(), &mut |line| println!("{line}")).unwrap();
+    println!("{findings}");
+    assert!(findings.unheard.is_empty(), "{:?}", findings.unheard);
+    assert_eq!(
+        findings.kills.first().map(|k| k.relay.as_str()),
+        Some("hub-0")
+    );
+    let seen = (findings.seen_by_members, findings.seen_by_hubs);
+    assert_eq!(seen, (0, 0));
+    assert!(findings.seen_by_entries > 1_000, "entries do see them");
+
+    let direct = Plan {
+        route: RouteChoice::Direct,
+        length: Duration::from_secs(10),
+        kill_every: None,
+        ..plan
+    };
+    let control = run(&direct, folder.path(), &mut |_| {}).unwrap();
+    println!("{control}");
+    assert!(
+        control.seen_by_members > 1_000,
+        "a direct circle's members see each other"
+    );
+}
