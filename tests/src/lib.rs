@@ -5,6 +5,7 @@
 
 pub mod analysis;
 pub mod capture;
+pub mod dtx;
 pub mod echo;
 pub mod netns;
 pub mod network;

@@ -89,6 +89,20 @@ impl Internet {
         Ok(this)
     }
 
+    /// Whether there can be one here, with routers and captures.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn probe() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let mut this = Self::new()?;
+        for (number, nat) in (10..).zip(Nat::HIDING) {
+            let host = this.host(&format!("probe-{number}"), number, nat)?;
+            this.capture(&host, &folder.path().join(number.to_string()))?;
+        }
+        this.end_captures()
+    }
+
     /// A host at 100.64.0.`number`, or behind a router there that does this.
     ///
     /// # Errors
@@ -241,6 +255,15 @@ impl Host {
     pub fn sockets(&self) -> SocketFactory {
         let path = Path::new("/run/netns").join(&self.space);
         Arc::new(move |bind| TokioRuntime.wrap_udp_socket(bind_within(&path, bind)?))
+    }
+
+    /// A UDP socket there.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn socket(&self, port: u16) -> std::io::Result<UdpSocket> {
+        let path = Path::new("/run/netns").join(&self.space);
+        bind_within(&path, (self.inside, port).into())
     }
 
     /// A command to be run there.

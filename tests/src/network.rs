@@ -7,16 +7,18 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 use undertone_node::api::RouteDraft;
 
 use crate::capture::{self, Captured};
+use crate::dtx;
 use crate::netns::{Host, Internet, Nat, RelayProcess};
 use crate::person::{Home, Person, lock};
 use crate::report::Turn;
+use crate::speech::voices;
 use crate::stage::{RouteChoice, cast, clock, gather, take_turn};
 use crate::watch::{Gap, Watch};
 use crate::weather::{self, Weather};
@@ -64,6 +66,14 @@ pub struct Kill {
     pub longest_gap: Duration,
     /// How many pairs of people had one over 400 ms.
     pub gaps: usize,
+}
+
+/// Who spoke when, beside the captures: seconds since 1970, as there.
+#[derive(Serialize)]
+struct Spoken {
+    member: usize,
+    from: f64,
+    to: f64,
 }
 
 /// What came of it.
@@ -146,7 +156,8 @@ impl fmt::Display for Findings {
     }
 }
 
-/// Runs it. `folder` is for captures and settings, and is the caller's to clear away.
+/// Runs it. `folder` is for captures (`m0.pcap` …), who spoke when (`turns.json`) and relays' settings, and is the caller's to
+/// clear away.
 ///
 /// # Errors
 /// Without root or tools, or when the circle does not come about: then there is nothing to measure.
@@ -163,7 +174,10 @@ pub fn run(plan: &Plan, folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Find
         internet.capture(&host, &folder.join(format!("m{member}.pcap")))?;
         hosts.push(host);
     }
-    let began = Instant::now();
+    let (began, began_unix) = (
+        Instant::now(),
+        SystemTime::now().duration_since(UNIX_EPOCH)?,
+    );
     let home = |member: usize| {
         let half = Weather {
             loss: plan.weather.loss / 2.0,
@@ -201,6 +215,12 @@ pub fn run(plan: &Plan, folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Find
     people.iter().rev().for_each(|person| person.node.stop());
     drop(people);
     internet.end_captures()?;
+    let spoken = turns.iter().map(|turn| Spoken {
+        member: turn.speaker,
+        from: (began_unix + turn.from).as_secs_f64(),
+        to: (began_unix + turn.to).as_secs_f64(),
+    });
+    write_turns(folder, spoken)?;
     let captured = |name: &str| capture::read(&folder.join(format!("{name}.pcap")));
     let mut findings = Findings {
         slowest_to_come_in,
@@ -246,6 +266,49 @@ struct NamedRelay {
     name: String,
     is_hub: bool,
     process: RelayProcess,
+}
+
+/// Captures a program that is silent when its user is, who talks five seconds in ten: what a line shows that hides nothing.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_control(length: Duration, folder: &Path) -> Result<()> {
+    const TALKS: Duration = Duration::from_secs(5);
+    let mut internet = Internet::new()?;
+    let (here, far) = (
+        internet.host("talker", 10, Nat::None)?,
+        internet.host("far", 11, Nat::None)?,
+    );
+    internet.capture(&here, &folder.join("m0.pcap"))?;
+    let listening = far.socket(4_000)?;
+    let socket = here.socket(0)?;
+    let (began, began_unix) = (
+        Instant::now(),
+        SystemTime::now().duration_since(UNIX_EPOCH)?,
+    );
+    let slot = |at: Duration| (at.as_secs() / TALKS.as_secs()) as u32;
+    let voices = voices(None)?;
+    let speech = voices.first().context("no voice")?;
+    dtx::talk(
+        &socket,
+        listening.local_addr()?,
+        speech,
+        began,
+        length,
+        |at| slot(at).is_multiple_of(2),
+    )?;
+    internet.end_captures()?;
+    let turns = (0..slot(length)).map(|number| Spoken {
+        member: (number % 2) as usize,
+        from: (began_unix + number * TALKS).as_secs_f64(),
+        to: (began_unix + (number + 1) * TALKS).as_secs_f64(),
+    });
+    write_turns(folder, turns)
+}
+
+fn write_turns(folder: &Path, turns: impl Iterator<Item = Spoken>) -> Result<()> {
+    let turns = serde_json::to_string_pretty(&turns.collect::<Vec<_>>())?;
+    Ok(std::fs::write(folder.join("turns.json"), turns)?)
 }
 
 /// Starts what the route asks for: hubs first, as entries name them.

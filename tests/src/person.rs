@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::sync::broadcast::error::RecvError;
-use undertone_node::api::{Circle, Command, Consent, Event, Place};
+use undertone_node::api::{Circle, Command, Connection, Consent, Event, Place};
 use undertone_node::audio::MemoryHost;
 use undertone_node::net::SocketFactory;
 use undertone_node::{NodeConfig, NodeHandle};
@@ -184,9 +184,13 @@ impl Person {
             }
         })?;
         self.inside_after = Some(begun.elapsed());
-        self.wait(limit, "to hear somebody", |person| {
-            let streams = person.node.voice().status().streams;
-            streams.iter().any(|stream| stream.stats.received > 0)
+        // Voice packets come of everybody, all the time: whoever is not away has been heard of.
+        self.wait(limit, "to receive somebody's voice", |person| {
+            let circle = person.circle();
+            circle.is_some_and(|c| {
+                let mut others = c.members.iter().filter(|m| m.key != c.me);
+                others.any(|m| m.connection != Connection::Away)
+            })
         })?;
         self.hearing_after = Some(begun.elapsed());
         Ok(())

@@ -33,6 +33,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Round trip assumed before the first measurement: a lost first packet is repeated after three of these.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
+/// Packets that may overtake one before it is taken for lost, and for how many round trips: cells of a line overtake each other where
+/// a network's delay varies, and what is repeated in vain takes the room of what is not.
+const REORDERED: u32 = 24;
+const LATE: f32 = 1.75;
 /// libp2p streams a peer may have open towards us.
 const MAX_BIDI_STREAMS: u32 = 64;
 /// One stream each way for media routes (`wire`); stock libp2p peers open none.
@@ -185,6 +189,8 @@ fn transport_config(buffers: Buffers) -> TransportConfig {
             VarInt::from_u32(IDLE_TIMEOUT.as_millis() as u32).into(),
         ))
         .initial_rtt(INITIAL_RTT)
+        .packet_threshold(REORDERED)
+        .time_threshold(LATE)
         // The spin bit shows the round trip to whoever watches the wire.
         .allow_spin(false)
         .congestion_controller_factory(Arc::new(FlooredCubic {

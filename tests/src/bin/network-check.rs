@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use undertone_tests::network::{Plan, run};
+use undertone_tests::network::{Plan, run, run_control};
 use undertone_tests::stage::RouteChoice;
 use undertone_tests::weather::Weather;
 
@@ -43,6 +43,12 @@ struct Args {
     /// Which ones
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Where to keep the captures, and who spoke when
+    #[arg(long, value_name = "FOLDER")]
+    captures: Option<PathBuf>,
+    /// Only capture the line of a program that is silent when its user is, into this folder: the control for who talks
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["captures", "report"])]
+    control: Option<PathBuf>,
     /// Where to write the findings
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
@@ -60,6 +66,11 @@ fn main() -> ExitCode {
 }
 
 fn check(args: &Args) -> Result<bool> {
+    if let Some(folder) = &args.control {
+        std::fs::create_dir_all(folder)?;
+        run_control(Duration::from_secs(args.seconds), folder)?;
+        return Ok(true);
+    }
     let program = std::env::current_exe()?.with_file_name("undertone-node");
     let plan = Plan {
         members: args.members.into(),
@@ -81,7 +92,9 @@ fn check(args: &Args) -> Result<bool> {
         plan.members, plan.route, plan.weather
     );
     let folder = tempfile::tempdir()?;
-    let findings = run(&plan, folder.path(), &mut |line| println!("{line}"))?;
+    let kept = args.captures.as_deref().unwrap_or(folder.path());
+    std::fs::create_dir_all(kept)?;
+    let findings = run(&plan, kept, &mut |line| println!("{line}"))?;
     println!("\nThe control: four people who are connected directly, and see each other.");
     let control = Plan {
         members: 4,

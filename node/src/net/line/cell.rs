@@ -25,6 +25,8 @@ const MORE: u16 = 1 << 15;
 const BEGUN: u16 = 1 << 14;
 const CHANNEL_SHIFT: u16 = 11;
 const LENGTH: u16 = (1 << CHANNEL_SHIFT) - 1;
+/// Parts that are kept until the others come: those of so many cells, 60 ms where four go a tick.
+const PARTS: usize = 12;
 /// Less room than this at the end of a cell is left empty.
 const SMALLEST: usize = HEAD + 16;
 
@@ -102,11 +104,20 @@ impl Packer {
     }
 }
 
-/// Takes packets out of cells again.
+/// Takes packets out of cells again, also where cells have overtaken each other.
 #[derive(Debug, Default)]
 pub(crate) struct Unpacker {
-    /// The cell after which an open packet goes on, and what came of it so far.
-    open: Option<(u32, u8, BytesMut)>,
+    /// Parts of packets whose other parts have not come yet, by the cell that they came in; the oldest first.
+    begun: VecDeque<(u32, Part)>,
+    later: VecDeque<(u32, Part)>,
+}
+
+/// What one cell has of a packet that lies across several.
+#[derive(Debug)]
+struct Part {
+    channel: u8,
+    more: bool,
+    bytes: Bytes,
 }
 
 impl Unpacker {
@@ -118,15 +129,7 @@ impl Unpacker {
         let mut rest = cell;
         let head = rest.split_to(NUMBER);
         let number = head.iter().fold(0, |n, byte| n << 8 | u32::from(*byte));
-        let mut open = None;
-        if let Some((last, channel, begun)) = self.open.take() {
-            if last.wrapping_add(1) == number {
-                open = Some((channel, begun));
-            } else if last.wrapping_sub(number) < u32::MAX / 2 {
-                // A cell that was overtaken: what is open goes on in another.
-                self.open = Some((last, channel, begun));
-            }
-        }
+        let mut is_first = true;
         while rest.len() >= HEAD {
             let head = rest.split_to(HEAD);
             let head = head.iter().fold(0_u16, |n, byte| n << 8 | u16::from(*byte));
@@ -137,28 +140,59 @@ impl Unpacker {
             if length > rest.len() {
                 return false;
             }
-            let channel = (head >> CHANNEL_SHIFT) as u8 & (CHANNELS as u8 - 1);
-            let bytes = rest.split_to(length);
-            let whole = match (head & BEGUN != 0, open.take()) {
-                (false, _) => Some((channel, BytesMut::from(&bytes[..]))),
-                (true, Some((before, mut begun))) if before == channel => {
-                    begun.extend_from_slice(&bytes);
-                    Some((channel, begun))
+            let part = Part {
+                channel: (head >> CHANNEL_SHIFT) as u8 & (CHANNELS as u8 - 1),
+                more: head & MORE != 0,
+                bytes: rest.split_to(length),
+            };
+            let parts = match (head & BEGUN != 0, part.more) {
+                (false, false) => None,
+                (false, true) => Some(&mut self.begun),
+                (true, _) if is_first => Some(&mut self.later),
+                // Only a cell's first can go on.
+                (true, _) => return false,
+            };
+            is_first = false;
+            match parts {
+                None => take(part.channel, part.bytes),
+                Some(parts) => {
+                    keep(parts, number, part);
+                    self.join(&mut take);
                 }
-                // Its beginning was lost.
-                (true, _) => None,
-            };
-            let Some((channel, packet)) = whole.filter(|(_, p)| p.len() <= MAX_PACKET) else {
-                continue;
-            };
-            if head & MORE == 0 {
-                take(channel, packet.freeze());
-            } else if self.open.is_none() {
-                self.open = Some((number, channel, packet));
             }
         }
         true
     }
+
+    /// Packets all parts of which are here.
+    fn join(&mut self, take: &mut impl FnMut(u8, Bytes)) {
+        let later = &self.later;
+        self.begun.retain(|(number, first)| {
+            let mut whole = BytesMut::from(&first.bytes[..]);
+            for ahead in 1.. {
+                let next = number.wrapping_add(ahead);
+                let Some((_, part)) = later.iter().find(|(n, _)| *n == next) else {
+                    return true;
+                };
+                whole.extend_from_slice(&part.bytes);
+                if part.channel != first.channel || whole.len() > MAX_PACKET {
+                    return false;
+                }
+                if !part.more {
+                    break;
+                }
+            }
+            take(first.channel, whole.freeze());
+            false
+        });
+    }
+}
+
+fn keep(parts: &mut VecDeque<(u32, Part)>, number: u32, part: Part) {
+    if parts.len() >= PARTS {
+        parts.pop_front();
+    }
+    parts.push_back((number, part));
 }
 
 #[cfg(test)]
@@ -225,6 +259,28 @@ mod tests {
         assert!(taken(&mut unpacker, begins).is_empty());
         assert_eq!(taken(&mut unpacker, late), [(0, packet(3, 100))]);
         assert_eq!(taken(&mut unpacker, ends), [(0, packet(4, 1_300))]);
+    }
+
+    #[test]
+    fn cells_in_another_order_bring_all_packets_all_the_same() {
+        let mut packer = Packer::new(100_000);
+        let wanted: Vec<_> = (0..20).map(|i| (i as u8 % 3, packet(i, 1_450))).collect();
+        for (channel, packet) in &wanted {
+            packer.push(*channel, packet.clone());
+        }
+        let cells: Vec<_> = (0..28).map(|_| packer.cell()).collect();
+        assert_eq!(packer.waiting(), 0);
+        let mut unpacker = Unpacker::default();
+        let mut came = Vec::new();
+        for four in cells.chunks(4) {
+            for i in [2, 1, 3, 0] {
+                came.extend(taken(&mut unpacker, four[i].clone()));
+            }
+        }
+        came.sort();
+        let mut all = wanted;
+        all.sort();
+        assert_eq!(came, all);
     }
 
     #[test]
