@@ -548,7 +548,7 @@ mod tests {
         assert_eq!(encode(&file(1))[0], 0xa0 + 9);
         assert_eq!(encode(&old)[0], 0xa0 + 8);
         store.put_circle(old.clone()).done().await.unwrap();
-        assert_eq!(store.circles().unwrap(), [old.clone()]);
+        assert_eq!(store.circles().unwrap(), std::slice::from_ref(&old));
         assert_eq!(old.most_members(), MAX_MEMBERS);
     }
 
