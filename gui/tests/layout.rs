@@ -54,7 +54,7 @@ fn walks() -> Vec<(&'static str, Snapshot, Vec<&'static str>)> {
         (
             "start by relay",
             samples::at(Place::Lobby),
-            vec!["Start a circle", "Through a community relay"],
+            vec!["Start a circle", "Through community relays"],
         ),
         ("screening", door.clone(), screening),
         ("pledge", door.clone(), pledge),
