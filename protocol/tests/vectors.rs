@@ -16,10 +16,12 @@ mod live;
 #[path = "vectors/messages.rs"]
 mod messages;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::SigningKey;
 use hpke::{Kem, Serializable, kem::X25519HkdfSha256};
 use minicbor::Decoder;
 use minicbor::bytes::ByteVec;
+use sha2::{Digest, Sha256};
 use undertone_protocol::id::{CircleId, Nonce};
 use undertone_protocol::identity::{RootSeed, Secret};
 use undertone_protocol::invite::Invite;
@@ -418,6 +420,19 @@ fn forged(key: &SendKey) -> Vec<u8> {
     packet
 }
 
+/// The link as it was written before links said how many members a circle may have: without key 5, its last.
+fn older(link: &str) -> String {
+    let octets = URL_SAFE_NO_PAD
+        .decode(link.strip_prefix("undertone:").unwrap())
+        .unwrap();
+    let (content, _) = octets.split_at(octets.len() - 4);
+    let mut content = content.strip_suffix(&[5, 8]).unwrap().to_vec();
+    content[0] -= 1;
+    let checksum = Sha256::digest(&content);
+    content.extend(&checksum[..4]);
+    format!("undertone:{}", URL_SAFE_NO_PAD.encode(content))
+}
+
 #[test]
 fn invites() {
     let bare = Invite {
@@ -442,6 +457,10 @@ fn invites() {
         members: 17,
         ..bare.clone()
     };
+    let two_hops = Invite {
+        route: RouteKind::TwoHop,
+        ..bare.clone()
+    };
     let link = bare.to_link();
     let mut typo = link.clone().into_bytes();
     typo[40] = if typo[40] == b'A' { b'B' } else { b'A' };
@@ -449,6 +468,8 @@ fn invites() {
     for (name, link, fine) in [
         ("a link", link.clone(), true),
         ("a link with a token", with_token.to_link(), true),
+        ("a link of two hops", two_hops.to_link(), true),
+        ("a link that says no most members", older(&link), true),
         (
             "a link broken into lines",
             format!(" {}\n{}", &link[..50], &link[50..]),

@@ -133,7 +133,7 @@ impl Limits<'_, '_> {
             ("epoch", 0, 0, u32::MAX.into(), bad),
             (open, 6, 2, 2, bad),
             ("charter", 10, 0, 1, bad),
-            ("charter", 12, 0, 1, bad),
+            ("charter", 12, 0, 2, bad),
             ("admission", 1, 0, 4, bad),
             ("delegation", 1, 1, 3, "BadField role"),
             ("mode", 0, 0, 1, bad),
