@@ -11,7 +11,7 @@ use libp2p::{PeerId, identity::Keypair};
 use net_support::{LOCAL, PATIENCE, ROUTE, TOPIC, TestNode, TestRelay, circle};
 use quinn::crypto::rustls::QuicClientConfig;
 use undertone_node::{
-    net::{MAX_PACKET_BYTES, NetCommand, NetEvent},
+    net::{MAX_PACKET_BYTES, NetCommand, NetEvent, Topic},
     relay::{RelayConfig, RelayLimits},
 };
 
@@ -110,23 +110,44 @@ impl Rude {
     }
 }
 
-/// What no route stream looks like.
-fn broken_route_streams() -> Vec<Vec<u8>> {
-    let preface = b"\x12\x00undertone/route/1".to_vec();
-    let with = |tail: &[u8]| [&preface[..], tail].concat();
+/// A frame of a hub stream.
+fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(1 + body.len()).unwrap();
+    [&length.to_be_bytes()[..], &[kind], body].concat()
+}
+
+fn preface() -> Vec<u8> {
+    frame(0x00, b"undertone/hub/1")
+}
+
+/// What no hub stream looks like.
+fn broken_hub_streams() -> Vec<Vec<u8>> {
+    let with = |tail: &[u8]| [&preface()[..], tail].concat();
     vec![
         vec![],
         vec![0],
         vec![0xff; 300],
-        b"\x12\x00undertone/route/2".to_vec(),
+        frame(0x00, b"undertone/hub/2"),
         with(&[0]),
-        with(&[1, 0x01]),
+        with(&[0, 0]),
+        with(&[0, 1, 0x01]),
         with(&[0xff; 256]),
-        with(&[2, 0x81, 1]),
-        with(&[35, 0x01, 1, 2, 3]),
+        with(&frame(0x81, &[1])),
+        with(&frame(0x01, &[1, 2, 3])),
+        with(&frame(0x05, &[7; 32])),
+        with(&frame(
+            0x85,
+            b"what only a hub says, on a topic of thirty-two bytes",
+        )),
+        with(&[0x48, 0x22, 0x05, 1, 2, 3]),
         // The largest number of requests, all at once.
-        with(&[3, 0x01, 1, 1].repeat(5_000)),
-        with(&[2, 0x02, 9].repeat(5_000)),
+        with(&frame(0x01, &[1, 1]).repeat(5_000)),
+        with(&frame(0x02, &[9]).repeat(5_000)),
+        with(
+            &(0..200)
+                .flat_map(|i| frame(0x03, &[i; 32]))
+                .collect::<Vec<_>>(),
+        ),
     ]
 }
 
@@ -134,7 +155,7 @@ fn broken_route_streams() -> Vec<Vec<u8>> {
 async fn a_relay_bears_rude_clients() {
     let relay = TestRelay::new();
     let mut nodes = circle(&relay, 2).await;
-    for bytes in broken_route_streams() {
+    for bytes in broken_hub_streams() {
         let rude = Rude::connect(relay.address().addr).await;
         tokio::join!(rude.send_uni(&bytes), rude.send_bi());
         rude.connection.close(0u32.into(), b"");
@@ -169,7 +190,7 @@ async fn a_member_bears_rude_peers() {
         .await;
     b.command(NetCommand::Allow(vec![a.peer()])).await;
     tokio::join!(rude.send_datagrams(), rude.send_bi());
-    let stream = [&b"\x12\x00undertone/route/1"[..], &[35, 1, 1], &ROUTE.0].concat();
+    let stream = [&preface()[..], &[0, 34, 1, 1], &ROUTE.0].concat();
     rude.send_uni(&stream).await;
     let counters = a.network.counters();
     assert!(counters.malformed.load(Relaxed) > 0);
@@ -204,20 +225,20 @@ async fn whoever_attaches_twice_or_everywhere_is_refused() {
         limits,
         ..RelayConfig::new(Keypair::generate_ed25519(), vec![LOCAL])
     });
-    let attach = |slot: u8, route: u8| [&[34, 1, slot][..], &[route; 32]].concat();
+    let attach = |slot: u8, route: u8| frame(0x01, &[&[slot][..], &[route; 32]].concat());
     let first = Rude::connect(relay.address().addr).await;
     let mut requests = first.connection.open_uni().await.unwrap();
     requests
         .write_all(
             &[
-                &b"\x12\x00undertone/route/1"[..],
-                &attach(0, 1), // no slot for members
-                &attach(1, 1), // granted
-                &attach(1, 1), // the same again: granted
-                &attach(1, 2), // taken
-                &attach(2, 1), // the same route twice
-                &attach(2, 2), // granted
-                &attach(3, 3), // a third
+                preface(),
+                attach(0, 1), // no slot for members
+                attach(1, 1), // granted
+                attach(1, 1), // the same again: granted
+                attach(1, 2), // taken
+                attach(2, 1), // the same route twice
+                attach(2, 2), // granted
+                attach(3, 3), // a third
             ]
             .concat(),
         )
@@ -238,12 +259,7 @@ async fn whoever_attaches_twice_or_everywhere_is_refused() {
     );
     let second = Rude::connect(relay.address().addr).await;
     let mut requests = second.connection.open_uni().await.unwrap();
-    let frames = [
-        &b"\x12\x00undertone/route/1"[..],
-        &attach(1, 8),
-        &attach(2, 9),
-    ]
-    .concat();
+    let frames = [preface(), attach(1, 8), attach(2, 9)].concat();
     requests.write_all(&frames).await.unwrap();
     assert_eq!(
         read_answers(&second, 2).await,
@@ -281,6 +297,84 @@ async fn whoever_goes_on_flooding_is_cut_and_others_hear_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_floods_a_topic_is_cut_and_others_hear_each_other() {
+    let relay = TestRelay::new();
+    let mut nodes = circle(&relay, 2).await;
+    let rude = Rude::connect(relay.address().addr).await;
+    let mut stream = rude.connection.open_uni().await.unwrap();
+    stream.write_all(&preface()).await.unwrap();
+    let words = frame(0x05, &[&TOPIC.0[..], &[1; 200]].concat());
+    let flood = async { while stream.write_all(&words.repeat(64)).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, flood)
+        .await
+        .expect("the connection is cut");
+    assert_eq!(relay.relay.stats().clients_cut, 1);
+    let [a, b] = nodes.get_disjoint_mut([0, 1]).unwrap();
+    a.publish("still here").await;
+    b.hears("still here").await;
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_is_told_of_no_topic_but_their_own() {
+    const OTHER: [u8; 32] = [99; 32];
+    let relay = TestRelay::new();
+    let stranger = Rude::connect(relay.address().addr).await;
+    let mut stream = stranger.connection.open_uni().await.unwrap();
+    let hear = [preface(), frame(0x03, &OTHER)].concat();
+    stream.write_all(&hear).await.unwrap();
+    let mut nodes = circle(&relay, 2).await;
+    let [a, b] = nodes.get_disjoint_mut([0, 1]).unwrap();
+    a.publish("among us").await;
+    b.hears("among us").await;
+    // The only thing said to the stranger is what is said on the topic they named.
+    a.command(NetCommand::Publish {
+        topic: Topic(OTHER),
+        payload: Bytes::from_static(b"to the stranger"),
+    })
+    .await;
+    let said = [&[0x85][..], &OTHER, b"to the stranger"].concat();
+    assert_eq!(read_answers(&stranger, 1).await, [said]);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_connection_hears_so_many_topics_and_all_together_so_many() {
+    let limits = RelayLimits {
+        topics: 5,
+        topics_per_client: 4,
+        ..RelayLimits::default()
+    };
+    let relay = TestRelay::start(RelayConfig {
+        limits,
+        ..RelayConfig::new(Keypair::generate_ed25519(), vec![LOCAL])
+    });
+    let hear = |topic: u8| frame(0x03, &[topic; 32]);
+    let ask = async |client: &Rude, topics: &[u8]| {
+        let mut stream = client.connection.open_uni().await.unwrap();
+        let frames: Vec<_> = topics.iter().flat_map(|topic| hear(*topic)).collect();
+        (stream.write_all(&[preface(), frames].concat()).await).unwrap();
+        stream
+    };
+    let (first, second) = tokio::join!(
+        Rude::connect(relay.address().addr),
+        Rude::connect(relay.address().addr)
+    );
+    let unheard = |topic: u8| [vec![0x83], vec![topic; 32]].concat();
+    let _first = ask(&first, &[1, 2, 3, 4, 4, 5]).await;
+    assert_eq!(read_answers(&first, 1).await, [unheard(5)]);
+    let _second = ask(&second, &[1, 5, 6]).await;
+    assert_eq!(read_answers(&second, 1).await, [unheard(6)]);
+    let stats = relay.relay.stats();
+    assert_eq!((stats.topics, stats.subscriptions), (5, 6));
+    first.connection.close(0u32.into(), b"");
+    relay
+        .until("the first's topics gone", |s| s.topics == 2)
+        .await;
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_address_has_so_many_connections() {
     let limits = RelayLimits {
         connections_per_address: 3,
@@ -310,26 +404,21 @@ async fn one_address_has_so_many_connections() {
     relay.stop().await;
 }
 
-/// The relay's first answers, without their lengths.
+/// The relay's first answers after its preface and card, without their lengths.
 async fn read_answers(client: &Rude, count: usize) -> Vec<Vec<u8>> {
     let read = async {
         let mut stream = client.connection.accept_uni().await.unwrap();
-        let mut preface = [0; 19];
-        stream.read_exact(&mut preface).await.unwrap();
-        assert_eq!(&preface, b"\x12\x00undertone/route/1");
-        let mut length = [0; 2];
-        stream.read_exact(&mut length).await.unwrap();
-        let mut card = vec![0; u16::from_be_bytes(length).into()];
-        stream.read_exact(&mut card).await.unwrap();
         let mut frames = Vec::new();
-        while frames.len() < count {
-            let mut length = [0];
+        while frames.len() < 2 + count {
+            let mut length = [0; 2];
             stream.read_exact(&mut length).await.unwrap();
-            let mut frame = vec![0; length[0].into()];
+            let mut frame = vec![0; u16::from_be_bytes(length).into()];
             stream.read_exact(&mut frame).await.unwrap();
             frames.push(frame);
         }
-        frames
+        assert_eq!(frames[0], preface()[2..]);
+        assert_eq!(frames[1][0], 0x80, "the card");
+        frames.split_off(2)
     };
     tokio::time::timeout(PATIENCE, read)
         .await

@@ -1,4 +1,5 @@
-//! The libp2p protocols an Undertone endpoint speaks: gossipsub, identify and ping, under limits. Nothing else.
+//! The libp2p protocols an Undertone endpoint speaks, under limits: identify and ping, and in direct circles gossipsub.
+//! Nothing else.
 
 use std::time::Duration;
 
@@ -7,21 +8,10 @@ use libp2p::{
     identify,
     identity::Keypair,
     memory_connection_limits, ping,
-    swarm::NetworkBehaviour,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
-use super::gossip::{self, Gossip};
-
-/// Where in the network this endpoint stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// A member of a direct circle.
-    Direct,
-    /// A member of a circle behind a relay.
-    Relayed,
-    /// A relay.
-    Relay,
-}
+use super::gossip::Gossip;
 
 /// Bounds on what peers may take.
 #[derive(Debug, Clone, Copy)]
@@ -32,8 +22,6 @@ pub(crate) struct BehaviourLimits {
     pub(crate) per_peer: u32,
     /// Handshakes under way, each direction.
     pub(crate) pending: u32,
-    /// Topics one peer may subscribe to.
-    pub(crate) topics_per_peer: usize,
     /// Resident memory of the process beyond which no connection is taken, bytes.
     pub(crate) memory_bytes: usize,
 }
@@ -44,7 +32,6 @@ impl BehaviourLimits {
         connections: 64,
         per_peer: 3,
         pending: 32,
-        topics_per_peer: 16,
         memory_bytes: 2 << 30,
     };
 }
@@ -54,17 +41,13 @@ impl BehaviourLimits {
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
-    pub(crate) gossip: Gossip,
+    pub(crate) gossip: Toggle<Gossip>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
 }
 
 impl Behaviour {
-    pub(crate) fn new(
-        keypair: &Keypair,
-        role: Role,
-        limits: &BehaviourLimits,
-    ) -> Result<Self, String> {
+    pub(crate) fn new(keypair: &Keypair, gossip: Option<Gossip>, limits: &BehaviourLimits) -> Self {
         let connections = ConnectionLimits::default()
             .with_max_established(Some(limits.connections))
             .with_max_established_per_peer(Some(limits.per_peer))
@@ -77,12 +60,12 @@ impl Behaviour {
             .with_hide_listen_addrs(true)
             .with_push_listen_addr_updates(false)
             .with_cache_size(0);
-        Ok(Self {
+        Self {
             limits: connection_limits::Behaviour::new(connections),
             memory: memory_connection_limits::Behaviour::with_max_bytes(limits.memory_bytes),
-            gossip: gossip::behaviour(role, limits.topics_per_peer)?,
+            gossip: gossip.into(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
-        })
+        }
     }
 }

@@ -1,17 +1,19 @@
-//! Takes the driver's commands: media at once, all else to the swarm in order.
+//! Takes the driver's commands: what is for the hubs, and media, at once; all else to the swarm in order.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{media::MediaPlane, types::NetCommand};
+use super::{MAX_CONTROL_BYTES, media::MediaPlane, types::NetCommand};
 
 /// Commands on their way to the swarm.
 pub(crate) const SWARM_QUEUE: usize = 64;
 /// Commands held while the swarm is busy. With these full the courier stops taking commands, media included; the
 /// driver would have to be hundreds of control messages ahead of the network.
 const MAX_HELD: usize = 512;
+/// Time given to the hubs to take what was said last.
+const LINGER: Duration = Duration::from_millis(600);
 
 /// Runs until `cancel`, or until no command can come any more; then hands on what was sent before, and ends. The
 /// swarm ends when this does.
@@ -46,15 +48,25 @@ pub(crate) async fn run(
             return;
         }
     }
+    let _ = tokio::time::timeout(LINGER, plane.finish()).await;
 }
 
-/// Carries a command out as far as media goes; returns it if the swarm has a part in it.
+/// Carries a command out as far as it concerns hubs or media; returns it if the swarm has a part in it.
 fn handle(plane: &MediaPlane, command: NetCommand) -> Option<NetCommand> {
     match command {
         NetCommand::Media(packet) => plane.send(&packet),
         NetCommand::Allow(peers) => plane.allow(peers),
         NetCommand::AttachRoute(route) if plane.is_relayed() => plane.attach(route),
         NetCommand::DetachRoute(route) if plane.is_relayed() => plane.detach(route),
+        NetCommand::Subscribe(topic) if plane.is_relayed() => plane.subscribe(topic),
+        NetCommand::Unsubscribe(topic) if plane.is_relayed() => plane.unsubscribe(topic),
+        NetCommand::Publish { topic, payload }
+            if plane.is_relayed() && payload.len() <= MAX_CONTROL_BYTES =>
+        {
+            plane.publish(topic, &payload);
+        }
+        // Hubs hand on to everybody: nothing waits for a verdict.
+        NetCommand::Verdict { .. } if plane.is_relayed() => {}
         NetCommand::Block(peer) => {
             plane.block(peer);
             return Some(NetCommand::Block(peer));

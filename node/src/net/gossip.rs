@@ -1,11 +1,11 @@
-//! gossipsub, tightened.
+//! gossipsub, tightened: how members of direct circles tell each other what concerns all.
 //!
 //! Circles have at most sixteen members, send little, and want what is sent at every member at once. So: messages are
 //! anonymous and named by their content, a publisher tells every subscriber itself, forwarding waits for the driver's
 //! verdict, and every queue is orders of magnitude below the defaults.
 //!
-//! Scores are kept in direct circles only. Behind a relay there is one neighbour, which forwards what it cannot read:
-//! a score against it would let any member cut everybody else off by sending nonsense through it.
+//! Relays are no part of it: gossipsub tells every neighbour each topic that one hears, and to a hub's clients that
+//! would be the topics of everybody else's circles (`docs/decisions/0012`).
 
 use std::time::Duration;
 
@@ -16,14 +16,16 @@ use libp2p::gossipsub::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{behaviour::Role, types::Topic};
+use super::types::Topic;
 
 /// gossipsub as Undertone uses it.
 pub(crate) type Gossip =
     gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<OpaqueTopics>>;
 
-/// Largest RPC, bytes; room for one control payload and its framing.
-const MAX_TRANSMIT: usize = 20 * 1024;
+/// Largest RPC, bytes: room for one control payload and its framing, and for the 8 KiB that may be read beyond it
+/// before it is whole. The codec holds all it has read, not one RPC, against this; five streams ended so, and a
+/// connection is deaf for good.
+const MAX_TRANSMIT: usize = 32 * 1024;
 const HEARTBEAT: Duration = Duration::from_millis(400);
 /// Messages are kept this many heartbeats for a verdict and for whoever missed them: about five seconds.
 const HISTORY: usize = 12;
@@ -33,11 +35,13 @@ const DUPLICATE_CACHE: Duration = Duration::from_secs(120);
 const QUEUE_PER_PEER: usize = 256;
 /// Messages in one RPC.
 const MAX_MESSAGES_PER_RPC: usize = 64;
-/// Control entries (IHAVE, IWANT) in one RPC, and bytes of them.
+/// Message ids (in IHAVE, IWANT) in one RPC, and bytes of them: 34 each.
 const MAX_CONTROL_PER_RPC: usize = 256;
-const MAX_CONTROL_BYTES_PER_RPC: usize = 8 * 1024;
+const MAX_CONTROL_BYTES_PER_RPC: usize = 12 * 1024;
+/// Topics one peer may subscribe to.
+const MAX_TOPICS_PER_PEER: usize = 16;
 
-pub(crate) fn behaviour(role: Role, topics_per_peer: usize) -> Result<Gossip, String> {
+pub(crate) fn behaviour() -> Result<Gossip, String> {
     let mut config = ConfigBuilder::default();
     config
         .validation_mode(ValidationMode::Anonymous)
@@ -62,25 +66,21 @@ pub(crate) fn behaviour(role: Role, topics_per_peer: usize) -> Result<Gossip, St
         .graft_flood_threshold(Duration::from_secs(1))
         .prune_peers(0)
         .gossip_lazy(6)
-        .mesh_outbound_min(0);
-    match role {
+        .mesh_outbound_min(0)
         // The mesh only has to reach members the publisher is not connected to; publishing itself goes to everybody.
-        Role::Direct | Role::Relayed => config.mesh_n(8).mesh_n_low(6).mesh_n_high(16),
-        // A hub forwards to all of a circle at once, and to those who wait at its door.
-        Role::Relay => config.mesh_n(32).mesh_n_low(24).mesh_n_high(64),
-    };
+        .mesh_n(8)
+        .mesh_n_low(6)
+        .mesh_n_high(16);
     let config = config.build().map_err(|e| e.to_string())?;
     let filter = MaxCountSubscriptionFilter {
         filter: OpaqueTopics,
-        max_subscribed_topics: topics_per_peer,
-        max_subscriptions_per_request: 2 * topics_per_peer,
+        max_subscribed_topics: MAX_TOPICS_PER_PEER,
+        max_subscriptions_per_request: 2 * MAX_TOPICS_PER_PEER,
     };
     let mut gossip =
         Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
             .map_err(str::to_owned)?;
-    if role == Role::Direct {
-        gossip.with_peer_score(score_params(), PeerScoreThresholds::default())?;
-    }
+    gossip.with_peer_score(score_params(), PeerScoreThresholds::default())?;
     Ok(gossip)
 }
 
@@ -188,10 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn every_role_has_a_valid_configuration() {
-        for role in [Role::Direct, Role::Relayed, Role::Relay] {
-            assert!(behaviour(role, 8).is_ok());
-        }
+    fn the_configuration_is_valid() {
+        assert!(behaviour().is_ok());
         assert!(topic_score_params().validate().is_ok());
     }
 

@@ -16,18 +16,24 @@ use tokio::sync::mpsc;
 use super::{
     MAX_PACKET_BYTES,
     address::RelayAddress,
+    backlog::Backlog,
     choice::Choice,
-    inbox::Inbox,
+    hub_client::HubClient,
     limit::{Budget, TokenBucket},
     registry::{Observer, Registry},
-    route_client::RouteClient,
     tasks::Tasks,
-    types::{NetEvent, RouteKey},
+    types::{NetEvent, RouteKey, Topic},
     wire,
 };
 
 /// Most peers media goes to.
 pub(crate) const MAX_ALLOWED: usize = 32;
+
+/// Packets that wait for the driver: about 170 ms of a full circle.
+const INBOX: usize = 128;
+
+/// A packet and, on direct connections, whose connection it came on.
+type Arrival = (Option<PeerId>, Bytes);
 
 /// Datagrams taken from one member: three times what a voice sends, so that nobody can crowd the inbox.
 const FROM_MEMBER: Budget = Budget {
@@ -59,14 +65,14 @@ pub struct MediaCounters {
     pub excess: AtomicU64,
 }
 
-/// Who gets media and from whom it is taken.
+/// Who gets media and from whom it is taken; in relayed circles, what is held at the hubs.
 pub(crate) struct MediaPlane {
     registry: Arc<Registry>,
     allowed: Mutex<HashSet<PeerId>>,
-    /// None in direct circles; else each hub's routes, in the order in which they are sent on.
-    hubs: Vec<(PeerId, Arc<RouteClient>)>,
+    /// None in direct circles; else what is held at each hub, in the order in which they are sent on.
+    hubs: Vec<(PeerId, Arc<HubClient>)>,
     choice: Mutex<Choice>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<Backlog<Arrival>>,
     counters: Arc<MediaCounters>,
     tasks: Tasks,
 }
@@ -78,20 +84,18 @@ impl MediaPlane {
         events: &mpsc::Sender<NetEvent>,
         tasks: Tasks,
     ) -> Arc<Self> {
-        let hubs: Vec<_> = (hubs.iter())
-            .map(|hub| {
-                (
-                    hub.peer,
-                    Arc::new(RouteClient::new(hub.peer, events.clone())),
-                )
-            })
+        let seen = Arc::default();
+        let client = |hub: PeerId| Arc::new(HubClient::new(hub, events.clone(), Arc::clone(&seen)));
+        let hubs: Vec<_> = hubs
+            .iter()
+            .map(|hub| (hub.peer, client(hub.peer)))
             .collect();
         Arc::new(Self {
             registry,
             allowed: Mutex::default(),
             choice: Mutex::new(Choice::new(hubs.len())),
             hubs,
-            inbox: Arc::default(),
+            inbox: Arc::new(Backlog::new(INBOX)),
             counters: Arc::default(),
             tasks,
         })
@@ -101,7 +105,7 @@ impl MediaPlane {
         Arc::clone(&self.counters)
     }
 
-    pub(crate) fn inbox(&self) -> Arc<Inbox> {
+    pub(crate) fn inbox(&self) -> Arc<Backlog<Arrival>> {
         Arc::clone(&self.inbox)
     }
 
@@ -130,15 +134,32 @@ impl MediaPlane {
     }
 
     pub(crate) fn attach(&self, route: RouteKey) {
-        self.hubs
-            .iter()
-            .for_each(|(_, routes)| routes.attach(route));
+        self.at_hubs(|hub| hub.attach(route));
     }
 
     pub(crate) fn detach(&self, route: RouteKey) {
-        self.hubs
-            .iter()
-            .for_each(|(_, routes)| routes.detach(route));
+        self.at_hubs(|hub| hub.detach(route));
+    }
+
+    pub(crate) fn subscribe(&self, topic: Topic) {
+        self.at_hubs(|hub| hub.subscribe(topic));
+    }
+
+    pub(crate) fn unsubscribe(&self, topic: Topic) {
+        self.at_hubs(|hub| hub.unsubscribe(topic));
+    }
+
+    pub(crate) fn publish(&self, topic: Topic, payload: &Bytes) {
+        self.at_hubs(|hub| hub.publish(topic, payload.clone()));
+    }
+
+    /// Returns when the hubs that are there have all that was published.
+    pub(crate) async fn finish(&self) {
+        futures::future::join_all(self.hubs.iter().map(|(_, hub)| hub.finish())).await;
+    }
+
+    fn at_hubs(&self, what: impl Fn(&HubClient)) {
+        self.hubs.iter().for_each(|(_, hub)| what(hub));
     }
 
     /// Sends one packet to whoever is to have it. Never waits: what a connection cannot take at once pushes out the
@@ -174,7 +195,7 @@ impl MediaPlane {
     /// The hub to send on, and the slot there.
     fn way_out(&self) -> Option<(quinn::Connection, u8)> {
         let ways: Vec<_> = (self.hubs.iter())
-            .map(|(hub, routes)| Some((self.registry.newest(hub)?, routes.sending_slot()?)))
+            .map(|(peer, hub)| Some((self.registry.newest(peer)?, hub.sending_slot()?)))
             .collect();
         let packets = |i: usize| Some(ways.get(i)?.as_ref()?.0.stats().udp_rx.datagrams);
         let mut choice = self.choice.lock().unwrap_or_else(PoisonError::into_inner);
@@ -193,9 +214,9 @@ impl MediaPlane {
     }
 
     /// What this node holds at a hub.
-    fn routes(&self, hub: &PeerId) -> Option<&Arc<RouteClient>> {
-        let found = self.hubs.iter().find(|(peer, _)| peer == hub);
-        found.map(|(_, routes)| routes)
+    fn hub(&self, peer: &PeerId) -> Option<&Arc<HubClient>> {
+        let found = self.hubs.iter().find(|(hub, _)| hub == peer);
+        found.map(|(_, hub)| hub)
     }
 
     /// Sorts one datagram in.
@@ -205,10 +226,7 @@ impl MediaPlane {
             return;
         };
         let (wanted, from) = match self.is_relayed() {
-            true => (
-                self.routes(&peer).is_some_and(|routes| routes.hears(slot)),
-                None,
-            ),
+            true => (self.hub(&peer).is_some_and(|hub| hub.hears(slot)), None),
             false => {
                 let allowed = self
                     .allowed
@@ -223,20 +241,18 @@ impl MediaPlane {
             return;
         }
         self.counters.received.fetch_add(1, Relaxed);
-        if self.inbox.push((from, packet)) {
-            self.counters.overrun.fetch_add(1, Relaxed);
-        }
+        let overrun = self.inbox.push((from, packet), 1) as u64;
+        self.counters.overrun.fetch_add(overrun, Relaxed);
     }
 }
 
 impl Observer for MediaPlane {
     fn connected(self: Arc<Self>, peer: PeerId, connection: quinn::Connection) {
-        let routes = self.routes(&peer).cloned();
-        let is_relay = routes.is_some();
-        if let Some(routes) = routes {
+        let hub = self.hub(&peer).cloned();
+        let is_relay = hub.is_some();
+        if let Some(hub) = hub {
             let connection = connection.clone();
-            self.tasks
-                .spawn(async move { routes.serve(connection).await });
+            self.tasks.spawn(async move { hub.serve(connection).await });
         }
         let tasks = self.tasks.clone();
         tasks.spawn(read_datagrams(
@@ -266,7 +282,7 @@ async fn read_datagrams(
 }
 
 /// Carries packets from the inbox to the driver.
-pub(crate) async fn pump(inbox: Arc<Inbox>, events: mpsc::Sender<NetEvent>) {
+pub(crate) async fn pump(inbox: Arc<Backlog<Arrival>>, events: mpsc::Sender<NetEvent>) {
     loop {
         // Room first, packet second: while the driver is busy the inbox keeps the newest.
         let Ok(room) = events.reserve().await else {

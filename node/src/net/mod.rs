@@ -3,15 +3,16 @@
 //! ```text
 //!            NetCommand                                            NetEvent
 //!  driver ───────────────► courier ──► swarm (gossipsub, identify, ping) ──────► driver
-//!                             │            │ streams                     ▲
-//!                             │ Media      ▼                             │ pump
-//!                             │      quinn::Connection ── datagrams ──► inbox (drop-oldest)
-//!                             └────────────►
+//!                             │            │ streams                     ▲  ▲
+//!                     hubs,   │            ▼                             │  │ pump
+//!                     media   │      quinn::Connection ── datagrams ──► inbox (drop-oldest)
+//!                             └────────────►  ── hub streams ───────────┘
 //! ```
 //!
-//! Control messages travel on libp2p gossipsub, sealed packets on RFC 9221 datagrams of the *same* QUIC connection.
-//! Media never waits behind gossip: commands carrying it are answered by the courier at once, and what arrives goes
-//! through a ring of its own that forgets the oldest packet when the driver is slow.
+//! In direct circles control messages travel on libp2p gossipsub, in relayed ones on a stream to each hub (`wire`);
+//! sealed packets on RFC 9221 datagrams of the *same* QUIC connection. Media never waits behind control: commands
+//! carrying it are answered by the courier at once, and what arrives goes through a ring of its own that forgets the
+//! oldest packet when the driver is slow.
 //!
 //! What this module deliberately lacks: any rule about who may speak, any key, any clear text. It moves opaque
 //! topics, opaque payloads and opaque packets. It also lacks discovery of every kind (mDNS, DHT, peer exchange),
@@ -24,13 +25,14 @@
 //! log peers and addresses under their own targets (`libp2p_*`, `quinn*`); a program that logs must leave those off.
 
 mod address;
+mod backlog;
 mod behaviour;
 mod choice;
 mod congestion;
 mod courier;
 mod gate;
 mod gossip;
-mod inbox;
+mod hub_client;
 mod limit;
 pub(crate) mod line;
 mod media;
@@ -39,7 +41,7 @@ mod outbox;
 mod quic;
 mod registry;
 mod relay_link;
-mod route_client;
+mod seen;
 mod swarm;
 mod tasks;
 mod transport;
@@ -65,12 +67,12 @@ pub use types::{
     MessageRef, NetCommand, NetEvent, Refusal, RouteKey, RouteRefusal, Topic, Verdict,
 };
 
-pub(crate) use behaviour::{Behaviour, BehaviourEvent, BehaviourLimits, Role};
+pub(crate) use backlog::Backlog;
+pub(crate) use behaviour::{Behaviour, BehaviourLimits};
 pub(crate) use gate::{Gate, GateLimits};
-pub(crate) use gossip::{ident_topic, topic_of};
 use line::{LineConfig, pace};
 pub(crate) use quic::{Buffers, QuicConfig};
-pub(crate) use registry::{CLOSE_EXCESS, Observer, Registry};
+pub(crate) use registry::{CLOSE_EXCESS, CLOSE_PROTOCOL, Observer, Registry};
 pub(crate) use swarm::swarm_config;
 pub(crate) use tasks::Tasks;
 pub(crate) use transport::pass;
@@ -292,16 +294,18 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
     let plane = media::MediaPlane::new(&hubs, Arc::clone(&registry), &events_tx, tasks.clone());
     let observer: Weak<dyn Observer> = Arc::downgrade(&plane) as Weak<dyn Observer>;
     registry.observe(observer);
-    let (policy, role) = match listens {
-        true => (DialPolicy::Anyone, Role::Direct),
-        false => (DialPolicy::Only(hubs.clone()), Role::Relayed),
+    let (policy, gossip) = match listens {
+        true => {
+            let gossip = gossip::behaviour().map_err(NetError::Gossip)?;
+            (DialPolicy::Anyone, Some(gossip))
+        }
+        false => (DialPolicy::Only(hubs.clone()), None),
     };
     let gate = Gate::new(GateLimits::NODE, Vec::new());
     let transport =
         QuicTransport::new(quic, endpoints.clone(), policy, Arc::clone(&registry), gate);
 
-    let behaviour =
-        Behaviour::new(&config.keypair, role, &BehaviourLimits::NODE).map_err(NetError::Gossip)?;
+    let behaviour = Behaviour::new(&config.keypair, gossip, &BehaviourLimits::NODE);
     let swarm = swarm::NodeSwarm::new(
         transport,
         behaviour,

@@ -75,7 +75,8 @@ impl Outbox {
         wanted.into_iter().map(|w| w.payload).collect()
     }
 
-    fn pop_front(&mut self) -> Option<(Topic, Bytes)> {
+    /// Takes out what has waited longest.
+    pub(crate) fn pop_front(&mut self) -> Option<(Topic, Bytes)> {
         let waiting = self.waiting.pop_front()?;
         self.bytes = self.bytes.saturating_sub(waiting.payload.len());
         Some((waiting.topic, waiting.payload))

@@ -27,6 +27,9 @@ pub(crate) const CLOSE_SUPERSEDED: u32 = 2;
 /// Application close code of a connection whose client went on sending more than its share.
 pub(crate) const CLOSE_EXCESS: u32 = 3;
 
+/// Application close code of a connection whose client does not speak the hub protocol.
+pub(crate) const CLOSE_PROTOCOL: u32 = 4;
+
 /// Hears of each new connection, in both directions, before libp2p does.
 pub(crate) trait Observer: Send + Sync {
     /// An authenticated connection is up. Must not block.

@@ -21,7 +21,7 @@ use super::{
     MAX_CONTROL_BYTES, NetError,
     address::{RelayAddress, is_dialable, parse_quic, quic_multiaddr},
     behaviour::{Behaviour, BehaviourEvent},
-    gossip::{ident_topic, topic_of, topic_score_params},
+    gossip::{Gossip, ident_topic, topic_of, topic_score_params},
     limit::{Allowance, Budget},
     outbox::Outbox,
     registry::Registry,
@@ -43,15 +43,6 @@ const MESSAGES: Budget = Budget {
 const BYTES: Budget = Budget {
     per_second: 192.0 * 1024.0,
     burst: 1024.0 * 1024.0,
-};
-/// The relay forwards for everybody else, and holds each to a budget itself.
-const MESSAGES_OF_RELAY: Budget = Budget {
-    per_second: 300.0,
-    burst: 1_500.0,
-};
-const BYTES_OF_RELAY: Budget = Budget {
-    per_second: 1024.0 * 1024.0,
-    burst: 8.0 * 1024.0 * 1024.0,
 };
 /// Addresses tried for one peer.
 const MAX_DIAL_ADDRS: usize = 8;
@@ -206,10 +197,9 @@ impl NodeSwarm {
             NetCommand::Unsubscribe(topic) => {
                 self.topics.remove(&topic);
                 self.outbox.take(topic);
-                self.swarm
-                    .behaviour_mut()
-                    .gossip
-                    .unsubscribe(&ident_topic(&topic));
+                if let Some(gossip) = self.gossip() {
+                    gossip.unsubscribe(&ident_topic(&topic));
+                }
             }
             NetCommand::Publish { payload, .. } if payload.len() > MAX_CONTROL_BYTES => {
                 self.refuse(Refusal::ControlTooLarge {
@@ -220,14 +210,15 @@ impl NodeSwarm {
             NetCommand::Verdict { message, verdict } => self.handle_verdict(&message, verdict),
             NetCommand::Dial { peer, addrs } => self.handle_dial(peer, &addrs),
             NetCommand::Block(peer) => {
-                self.swarm.behaviour_mut().gossip.blacklist_peer(&peer);
+                if let Some(gossip) = self.gossip() {
+                    gossip.blacklist_peer(&peer);
+                }
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
             NetCommand::Unblock(peer) => {
-                self.swarm
-                    .behaviour_mut()
-                    .gossip
-                    .remove_blacklisted_peer(&peer);
+                if let Some(gossip) = self.gossip() {
+                    gossip.remove_blacklisted_peer(&peer);
+                }
             }
             NetCommand::AttachRoute(_) => self.refuse(Refusal::RouteInDirectCircle),
             // Carried out by the courier.
@@ -241,23 +232,23 @@ impl NodeSwarm {
             return;
         }
         self.topics.insert(topic);
-        let ident = ident_topic(&topic);
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
-        if self.hubs.is_empty() {
+        if let Some(gossip) = self.gossip() {
+            let ident = ident_topic(&topic);
             let _ = gossip.set_topic_params(ident.clone(), topic_score_params());
-        }
-        if gossip.subscribe(&ident).is_err() {
-            self.refuse(Refusal::TooManyTopics);
+            if gossip.subscribe(&ident).is_err() {
+                self.refuse(Refusal::TooManyTopics);
+            }
         }
     }
 
+    /// Gossip, in direct circles.
+    fn gossip(&mut self) -> Option<&mut Gossip> {
+        self.swarm.behaviour_mut().gossip.as_mut()
+    }
+
     fn publish(&mut self, topic: Topic, payload: Bytes) {
-        match self
-            .swarm
-            .behaviour_mut()
-            .gossip
-            .publish(ident_topic(&topic), payload.to_vec())
-        {
+        let Some(gossip) = self.gossip() else { return };
+        match gossip.publish(ident_topic(&topic), payload.to_vec()) {
             Ok(_) => self.last_publish = Some(Instant::now()),
             // Said already.
             Err(PublishError::Duplicate) => {}
@@ -276,16 +267,13 @@ impl NodeSwarm {
 
     fn handle_verdict(&mut self, message: &MessageRef, verdict: Verdict) {
         let acceptance = match verdict {
-            // Hubs hand on to everybody: what came from one is not to be carried to the other.
-            _ if self.is_relayed() => MessageAcceptance::Ignore,
             Verdict::Accept => MessageAcceptance::Accept,
             Verdict::Reject => MessageAcceptance::Reject,
             Verdict::Ignore => MessageAcceptance::Ignore,
         };
-        self.swarm
-            .behaviour_mut()
-            .gossip
-            .report_message_validation_result(&message.id, &message.source, acceptance);
+        if let Some(gossip) = self.gossip() {
+            gossip.report_message_validation_result(&message.id, &message.source, acceptance);
+        }
     }
 
     fn handle_dial(&mut self, peer: PeerId, addrs: &[SocketAddr]) {
@@ -387,14 +375,9 @@ impl NodeSwarm {
     /// Whether what a neighbour says is within its budget.
     fn admits(&mut self, peer: PeerId, bytes: usize) -> bool {
         let now = Instant::now();
-        let (messages, size) = if self.is_relayed() {
-            (MESSAGES_OF_RELAY, BYTES_OF_RELAY)
-        } else {
-            (MESSAGES, BYTES)
-        };
         self.allowances
             .entry(peer)
-            .or_insert_with(|| Allowance::new(messages, size, now))
+            .or_insert_with(|| Allowance::new(MESSAGES, BYTES, now))
             .admits(bytes, now)
     }
 

@@ -39,8 +39,7 @@ pub enum Verdict {
     Accept,
     /// Do not forward it; nobody is to blame.
     Ignore,
-    /// Do not forward it and hold it against whoever sent it. In a relayed circle the same as [`Verdict::Ignore`]:
-    /// the relay forwards what it cannot read, and blaming it would cut this node off from the circle.
+    /// Do not forward it and hold it against whoever sent it.
     Reject,
 }
 
@@ -52,8 +51,9 @@ pub enum NetCommand {
     /// Stop hearing a topic. What still waits to be published on it is forgotten.
     Unsubscribe(Topic),
     /// Broadcast `payload`, at most [`MAX_CONTROL_BYTES`](super::MAX_CONTROL_BYTES). The same bytes on the same topic
-    /// within two minutes are the same message, and are not sent again. Waits, bounded in number and
-    /// time, for somebody to subscribe; [`Refusal::NobodyListening`] follows if nobody does.
+    /// within two minutes are the same message, and are not heard again. Waits, bounded in number and time, for
+    /// somebody to subscribe, and [`Refusal::NobodyListening`] follows if nobody does; in a relayed circle, for a hub
+    /// to be there.
     Publish {
         /// Where.
         topic: Topic,
@@ -61,6 +61,8 @@ pub enum NetCommand {
         payload: Bytes,
     },
     /// The decision on a message that arrived; until then it is not forwarded (and after about five seconds cannot be).
+    /// In a relayed circle it changes nothing: the hub has told everybody, and blaming it for what it cannot read would
+    /// let anybody cut this node off.
     Verdict {
         /// Which.
         message: MessageRef,

@@ -1,4 +1,4 @@
-//! What Undertone adds to a libp2p QUIC connection: media datagrams, and a pair of streams about media routes.
+//! What Undertone adds to a libp2p QUIC connection: media datagrams, and a pair of streams between member and hub.
 //!
 //! # Datagrams (RFC 9221)
 //! ```text
@@ -11,46 +11,60 @@
 //! Between members the slot is 0. Between a member and a relay it is the number (1 to 255) that *this* member chose for
 //! the route; the relay rewrites it for each recipient.
 //!
-//! # Route streams
-//! Each side opens at most one unidirectional QUIC stream. Stock libp2p opens none and allows none, and its
+//! # Hub streams
+//! Member and hub open one unidirectional QUIC stream each. Stock libp2p opens none and allows none, and its
 //! bidirectional streams all belong to protocol negotiation, so the two cannot be confused; and being on the very
 //! connection whose datagrams they concern, they need no identifier to say which that is. Both streams are a sequence
 //! of frames:
 //! ```text
-//! +---------------+---------------+------------------------+
-//! |  Length (8)   |   Kind (8)    |  Body, Length - 1 bytes …
-//! +---------------+---------------+------------------------+
+//! +-------------------------------+---------------+------------------------+
+//! |  Length (16, big-endian)      |   Kind (8)    |  Body, Length - 1 bytes …
+//! +-------------------------------+---------------+------------------------+
 //!
 //!  direction        kind           body
-//!  both, first      0x00 preface   "undertone/route/1"
-//!  member → relay   0x01 attach    slot (8), route (256)
-//!  member → relay   0x02 detach    slot (8)
-//!  relay → member   0x81 attached  slot (8)
-//!  relay → member   0x82 refused   slot (8), reason (8)
+//!  both, first      0x00 preface   "undertone/hub/1"
+//!  member → hub     0x01 attach    slot (8), route (256)
+//!  member → hub     0x02 detach    slot (8)
+//!  member → hub     0x03 hear      topic (256)
+//!  member → hub     0x04 ignore    topic (256)
+//!  member → hub     0x05 say       topic (256), sealed message, at most 18 KiB
+//!  hub → member     0x80 card      the operator's, at most 2,048 bytes (`undertone_protocol::operator`)
+//!  hub → member     0x81 attached  slot (8)
+//!  hub → member     0x82 refused   slot (8), reason (8)
+//!  hub → member     0x83 unheard   topic (256): it holds all the topics it may
+//!  hub → member     0x85 said      topic (256), sealed message
 //! ```
-//! Between the relay's preface and its first answer stands its operator's card: its length (16, big-endian), and as many
-//! bytes, at most 2,048 (`undertone_protocol::operator`).
-//!
-//! Reasons: 1 the route is full, 2 too many routes on this connection, 3 the relay is full, 4 the slot is taken.
-//! Closing the stream, or the connection, gives up every slot. Anything else on the stream ends it.
+//! What a member says on a topic goes to everybody else who hears it; nobody is told of a topic they have not named.
+//! The hub's card is its second frame. Reasons: 1 the route is full, 2 too many routes on this connection, 3 the hub is
+//! full, 4 the slot is taken. Closing the stream, or the connection, gives up every slot and topic. Anything else on
+//! the stream ends it.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use undertone_protocol::operator::MAX_CARD_BYTES;
 
 use super::{
-    MAX_PACKET_BYTES,
-    types::{RouteKey, RouteRefusal},
+    MAX_CONTROL_BYTES, MAX_PACKET_BYTES,
+    types::{RouteKey, RouteRefusal, Topic},
 };
 
 /// The slot of datagrams between members.
 pub(crate) const DIRECT_SLOT: u8 = 0;
 
-const PREFACE: &[u8] = b"undertone/route/1";
+const PREFACE: &[u8] = b"undertone/hub/1";
 const KIND_PREFACE: u8 = 0x00;
 const KIND_ATTACH: u8 = 0x01;
 const KIND_DETACH: u8 = 0x02;
+const KIND_HEAR: u8 = 0x03;
+const KIND_IGNORE: u8 = 0x04;
+const KIND_SAY: u8 = 0x05;
+const KIND_CARD: u8 = 0x80;
 const KIND_ATTACHED: u8 = 0x81;
 const KIND_REFUSED: u8 = 0x82;
+const KIND_UNHEARD: u8 = 0x83;
+const KIND_SAID: u8 = 0x85;
+
+/// Longest frame, without its length: the longest message and its topic.
+const MAX_FRAME_BYTES: usize = 1 + 32 + MAX_CONTROL_BYTES;
 
 /// The datagram carrying `packet` on `slot`.
 pub(crate) fn datagram(slot: u8, packet: &[u8]) -> Bytes {
@@ -70,8 +84,8 @@ pub(crate) fn parse_datagram(mut datagram: Bytes) -> Option<(u8, Bytes)> {
     Some((slot, packet))
 }
 
-/// A frame on a route stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A frame on a hub stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
     /// The first frame each way: the protocol and its version.
     Preface,
@@ -87,6 +101,14 @@ pub(crate) enum Frame {
         /// The asker's number for the route.
         slot: u8,
     },
+    /// What is said on a topic is wanted.
+    Hear(Topic),
+    /// It is wanted no longer.
+    Ignore(Topic),
+    /// Something to be told to all others who hear the topic.
+    Say(Topic, Bytes),
+    /// Who runs the hub, signed, unverified.
+    Card(Bytes),
     /// The slot was granted.
     Attached {
         /// The asker's number for the route.
@@ -99,103 +121,96 @@ pub(crate) enum Frame {
         /// Why.
         reason: RouteRefusal,
     },
+    /// The topic is not heard: there are too many.
+    Unheard(Topic),
+    /// Something somebody said on a topic.
+    Said(Topic, Bytes),
 }
 
 impl Frame {
     /// The frame with its length.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = vec![0];
-        match self {
-            Self::Preface => {
-                out.push(KIND_PREFACE);
-                out.extend_from_slice(PREFACE);
-            }
-            Self::Attach { slot, route } => {
-                out.extend_from_slice(&[KIND_ATTACH, *slot]);
-                out.extend_from_slice(&route.0);
-            }
-            Self::Detach { slot } => out.extend_from_slice(&[KIND_DETACH, *slot]),
-            Self::Attached { slot } => out.extend_from_slice(&[KIND_ATTACHED, *slot]),
-            Self::Refused { slot, reason } => {
-                out.extend_from_slice(&[KIND_REFUSED, *slot, reason.code()])
-            }
-        }
-        // No frame is longer than 35 bytes.
-        let length = u8::try_from(out.len() - 1).unwrap_or(u8::MAX);
-        if let Some(first) = out.first_mut() {
-            *first = length;
-        }
-        out
+    pub(crate) fn encode(&self) -> Bytes {
+        let (kind, head, tail): (u8, &[&[u8]], &[u8]) = match self {
+            Self::Preface => (KIND_PREFACE, &[], PREFACE),
+            Self::Attach { slot, route } => (KIND_ATTACH, &[&[*slot]], &route.0),
+            Self::Detach { slot } => (KIND_DETACH, &[], &[*slot]),
+            Self::Hear(topic) => (KIND_HEAR, &[], &topic.0),
+            Self::Ignore(topic) => (KIND_IGNORE, &[], &topic.0),
+            Self::Say(topic, message) => (KIND_SAY, &[&topic.0], message),
+            Self::Card(card) => (KIND_CARD, &[], card),
+            Self::Attached { slot } => (KIND_ATTACHED, &[], &[*slot]),
+            Self::Refused { slot, reason } => (KIND_REFUSED, &[&[*slot]], &[reason.code()]),
+            Self::Unheard(topic) => (KIND_UNHEARD, &[], &topic.0),
+            Self::Said(topic, message) => (KIND_SAID, &[&topic.0], message),
+        };
+        let length = 1 + head.iter().map(|part| part.len()).sum::<usize>() + tail.len();
+        let mut out = BytesMut::with_capacity(2 + length);
+        // No frame is longer than `MAX_FRAME_BYTES`.
+        out.put_u16(u16::try_from(length).unwrap_or(u16::MAX));
+        out.put_u8(kind);
+        head.iter().for_each(|part| out.put_slice(part));
+        out.put_slice(tail);
+        out.freeze()
     }
 
     /// The frame whose kind and body these are; `None` for any other bytes.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (kind, body) = bytes.split_first()?;
-        match (*kind, body) {
+    pub(crate) fn decode(mut bytes: Bytes) -> Option<Self> {
+        if bytes.is_empty() {
+            return None;
+        }
+        let kind = bytes.split_to(1);
+        match (*kind.first()?, bytes.as_ref()) {
             (KIND_PREFACE, PREFACE) => Some(Self::Preface),
             (KIND_ATTACH, [slot, route @ ..]) => Some(Self::Attach {
                 slot: *slot,
                 route: RouteKey(route.try_into().ok()?),
             }),
             (KIND_DETACH, [slot]) => Some(Self::Detach { slot: *slot }),
+            (KIND_HEAR, topic) => Some(Self::Hear(Topic(topic.try_into().ok()?))),
+            (KIND_IGNORE, topic) => Some(Self::Ignore(Topic(topic.try_into().ok()?))),
+            (KIND_SAY, _) => message(bytes).map(|(topic, said)| Self::Say(topic, said)),
+            (KIND_CARD, card) if card.len() <= MAX_CARD_BYTES => Some(Self::Card(bytes)),
             (KIND_ATTACHED, [slot]) => Some(Self::Attached { slot: *slot }),
-            (KIND_REFUSED, [slot, code]) => Some(Self::Refused {
+            (KIND_REFUSED, [slot, reason]) => Some(Self::Refused {
                 slot: *slot,
-                reason: RouteRefusal::from_code(*code),
+                reason: RouteRefusal::from_code(*reason),
             }),
+            (KIND_UNHEARD, topic) => Some(Self::Unheard(Topic(topic.try_into().ok()?))),
+            (KIND_SAID, _) => message(bytes).map(|(topic, said)| Self::Said(topic, said)),
             _ => None,
         }
     }
 }
 
-/// Writes the operator's card.
-pub(crate) async fn write_card(
-    stream: &mut quinn::SendStream,
-    card: &[u8],
-) -> Result<(), StreamEnd> {
-    let length = u16::try_from(card.len()).map_err(|_| StreamEnd::Protocol)?;
-    let bytes = [&length.to_be_bytes()[..], card].concat();
-    (stream.write_all(&bytes).await).map_err(|_| StreamEnd::Gone)
+/// A topic, and what is said on it.
+fn message(mut body: Bytes) -> Option<(Topic, Bytes)> {
+    let topic = Topic(body.get(..32)?.try_into().ok()?);
+    let said = body.split_off(32);
+    (!said.is_empty()).then_some((topic, said))
 }
 
-/// Reads the operator's card, unverified.
-pub(crate) async fn read_card(stream: &mut quinn::RecvStream) -> Result<Bytes, StreamEnd> {
-    let mut length = [0; 2];
-    (stream.read_exact(&mut length).await).map_err(|_| StreamEnd::Gone)?;
-    let length = usize::from(u16::from_be_bytes(length));
-    if length > MAX_CARD_BYTES {
-        return Err(StreamEnd::Protocol);
-    }
-    let mut card = vec![0; length];
-    (stream.read_exact(&mut card).await).map_err(|_| StreamEnd::Gone)?;
-    Ok(card.into())
-}
-
-/// Why a route stream ended.
+/// Why a hub stream ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamEnd {
     /// The connection or the stream is gone.
     #[error("the stream ended")]
     Gone,
     /// The other side does not speak the protocol.
-    #[error("not a route stream")]
+    #[error("not a hub stream")]
     Protocol,
 }
 
 /// Reads the next frame. Not cancel-safe: half a frame is lost with the future.
 pub(crate) async fn read_frame(stream: &mut quinn::RecvStream) -> Result<Frame, StreamEnd> {
-    let mut length = [0];
-    stream
-        .read_exact(&mut length)
-        .await
-        .map_err(|_| StreamEnd::Gone)?;
-    let mut buffer = [0; u8::MAX as usize];
-    let [length] = length;
-    let body = buffer
-        .get_mut(..usize::from(length))
-        .ok_or(StreamEnd::Protocol)?;
-    stream.read_exact(body).await.map_err(|_| StreamEnd::Gone)?;
-    Frame::decode(body).ok_or(StreamEnd::Protocol)
+    let mut length = [0; 2];
+    (stream.read_exact(&mut length).await).map_err(|_| StreamEnd::Gone)?;
+    let length = usize::from(u16::from_be_bytes(length));
+    if length > MAX_FRAME_BYTES {
+        return Err(StreamEnd::Protocol);
+    }
+    let mut frame = vec![0; length];
+    (stream.read_exact(&mut frame).await).map_err(|_| StreamEnd::Gone)?;
+    Frame::decode(frame.into()).ok_or(StreamEnd::Protocol)
 }
 
 /// Reads the preface.
@@ -211,10 +226,7 @@ pub(crate) async fn write_frame(
     stream: &mut quinn::SendStream,
     frame: Frame,
 ) -> Result<(), StreamEnd> {
-    stream
-        .write_all(&frame.encode())
-        .await
-        .map_err(|_| StreamEnd::Gone)
+    (stream.write_all(&frame.encode()).await).map_err(|_| StreamEnd::Gone)
 }
 
 impl RouteRefusal {
@@ -245,6 +257,7 @@ mod tests {
 
     #[test]
     fn frames_survive_the_round_trip() {
+        let topic = Topic([5; 32]);
         let frames = [
             Frame::Preface,
             Frame::Attach {
@@ -252,6 +265,10 @@ mod tests {
                 route: RouteKey([9; 32]),
             },
             Frame::Detach { slot: 255 },
+            Frame::Hear(topic),
+            Frame::Ignore(topic),
+            Frame::Say(topic, Bytes::from(vec![1; MAX_CONTROL_BYTES])),
+            Frame::Card(Bytes::from_static(b"card")),
             Frame::Attached { slot: 1 },
             Frame::Refused {
                 slot: 1,
@@ -261,35 +278,43 @@ mod tests {
                 slot: 1,
                 reason: RouteRefusal::Other(200),
             },
+            Frame::Unheard(topic),
+            Frame::Said(topic, Bytes::from_static(b"sealed")),
         ];
         for frame in frames {
-            let bytes = frame.encode();
-            assert_eq!(usize::from(bytes[0]), bytes.len() - 1);
-            assert_eq!(Frame::decode(&bytes[1..]), Some(frame));
+            let mut bytes = frame.encode();
+            let length = bytes.split_to(2);
+            assert_eq!(
+                usize::from(u16::from_be_bytes([length[0], length[1]])),
+                bytes.len()
+            );
+            assert!(bytes.len() <= MAX_FRAME_BYTES);
+            assert_eq!(Frame::decode(bytes), Some(frame));
         }
     }
 
     #[test]
     fn other_bytes_are_no_frame() {
+        let long = |kind: u8, bytes: usize| [vec![kind], vec![0; bytes]].concat();
         for bytes in [
-            &b""[..],
-            b"\x00",
-            b"\x00undertone/route/2",
-            b"\x01",
-            b"\x01\x01short",
-            b"\x02",
-            b"\x02\x01\x01",
-            b"\xff\x01",
+            b"".to_vec(),
+            b"\x00".to_vec(),
+            b"\x00undertone/hub/2".to_vec(),
+            b"\x01".to_vec(),
+            b"\x01\x01short".to_vec(),
+            long(KIND_ATTACH, 34),
+            b"\x02".to_vec(),
+            b"\x02\x01\x01".to_vec(),
+            long(KIND_HEAR, 31),
+            long(KIND_HEAR, 33),
+            long(KIND_SAY, 31),
+            long(KIND_SAY, 32),
+            long(KIND_SAID, 32),
+            long(KIND_CARD, MAX_CARD_BYTES + 1),
+            b"\xff\x01".to_vec(),
         ] {
-            assert_eq!(Frame::decode(bytes), None, "{bytes:?}");
+            assert_eq!(Frame::decode(bytes.clone().into()), None, "{bytes:?}");
         }
-        let mut long = Frame::Attach {
-            slot: 1,
-            route: RouteKey([0; 32]),
-        }
-        .encode();
-        long.push(0);
-        assert_eq!(Frame::decode(&long[1..]), None);
     }
 
     #[test]

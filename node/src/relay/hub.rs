@@ -1,7 +1,7 @@
-//! The media hub: routes, who is attached to them, and the copying.
+//! The hub: routes and topics, who is on them, and the copying.
 //!
 //! Locks are taken in one order, a session's slots, then the routes, then one route's members, and only the last is
-//! held while copying. Handing a datagram to QUIC never waits.
+//! held while copying packets, as that of the topics is while copying messages. Handing a datagram to QUIC never waits.
 
 use std::{
     collections::HashMap,
@@ -15,8 +15,9 @@ use super::{
     RelayLimits,
     session::Session,
     stats::{Counters, count},
+    topics::Topics,
 };
-use crate::net::{Observer, RouteKey, RouteRefusal, Tasks, wire};
+use crate::net::{Observer, RouteKey, RouteRefusal, Tasks, Topic, wire};
 
 /// One connection on one route.
 struct Member {
@@ -37,17 +38,19 @@ pub(crate) type Slots = Vec<(u8, RouteKey, Arc<Route>)>;
 /// See the module.
 pub(crate) struct Hub {
     routes: Mutex<HashMap<RouteKey, Arc<Route>>>,
+    topics: Mutex<Topics<Session>>,
     pub(crate) limits: RelayLimits,
     /// The operator's, signed.
-    pub(crate) card: Vec<u8>,
+    pub(crate) card: Bytes,
     pub(crate) counters: Arc<Counters>,
     pub(crate) tasks: Tasks,
 }
 
 impl Hub {
-    pub(crate) fn new(limits: RelayLimits, card: Vec<u8>, tasks: Tasks) -> Arc<Self> {
+    pub(crate) fn new(limits: RelayLimits, card: Bytes, tasks: Tasks) -> Arc<Self> {
         Arc::new(Self {
             routes: Mutex::default(),
+            topics: Mutex::new(Topics::new(limits.topics)),
             limits,
             card,
             counters: Arc::default(),
@@ -183,6 +186,41 @@ impl Hub {
         }
         self.counters.datagrams_out.fetch_add(sent, Relaxed);
         self.counters.datagrams_dropped.fetch_add(dropped, Relaxed);
+    }
+
+    /// `session` is told what is said on `topic`, unless there are too many.
+    pub(crate) fn hear(&self, session: &Arc<Session>, topic: Topic) -> bool {
+        let mut topics = self.topics();
+        let heard = topics.hear(session, topic);
+        self.count_topics(&topics);
+        heard
+    }
+
+    /// `session` is told no longer.
+    pub(crate) fn ignore(&self, session: &Arc<Session>, topic: &Topic) {
+        let mut topics = self.topics();
+        topics.ignore(session, topic);
+        self.count_topics(&topics);
+    }
+
+    /// Tells all others who hear `topic` what `session` says on it.
+    pub(crate) fn hand_on(&self, session: &Arc<Session>, topic: Topic, message: Bytes) {
+        count(&self.counters.messages);
+        let frame = wire::Frame::Said(topic, message).encode();
+        let topics = self.topics();
+        let others = topics.others(session, &topic);
+        let dropped: usize = others.map(|other| other.tell(frame.clone())).sum();
+        (self.counters.messages_untaken).fetch_add(dropped as u64, Relaxed);
+    }
+
+    fn count_topics(&self, topics: &Topics<Session>) {
+        let (all, heard) = (topics.len() as u64, topics.subscriptions() as u64);
+        self.counters.topics.store(all, Relaxed);
+        self.counters.subscriptions.store(heard, Relaxed);
+    }
+
+    fn topics(&self) -> MutexGuard<'_, Topics<Session>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn routes(&self) -> MutexGuard<'_, HashMap<RouteKey, Arc<Route>>> {

@@ -28,17 +28,17 @@ pub struct RelayLimits {
     pub routes_per_connection: usize,
     /// Datagrams taken from one connection.
     pub datagrams: Budget,
-    /// Route requests taken from one connection.
-    pub route_requests: Budget,
+    /// Requests about routes and topics taken from one connection.
+    pub requests: Budget,
     /// Topics in all.
     pub topics: usize,
-    /// Topics one client may subscribe to.
+    /// Topics one connection may hear.
     pub topics_per_client: usize,
-    /// Control messages taken from one client.
+    /// Control messages taken from one connection.
     pub messages: Budget,
-    /// Bytes of control messages taken from one client; the burst lets one catch-up answer (256 KiB) through.
+    /// Bytes of control messages taken from one connection; the burst lets one catch-up answer (256 KiB) through.
     pub message_bytes: Budget,
-    /// What one client may send beyond all this, to be dropped, before its connection is cut.
+    /// What one connection may send beyond all this, to be dropped, before it is cut.
     pub excess: Budget,
 }
 
@@ -56,7 +56,7 @@ impl Default for RelayLimits {
             slots_per_route: 16,
             routes_per_connection: 2,
             datagrams: budget(150.0, 75.0),
-            route_requests: budget(2.0, 16.0),
+            requests: budget(4.0, 64.0),
             topics: 1_024,
             topics_per_client: 16,
             messages: budget(20.0, 100.0),
@@ -72,7 +72,7 @@ impl RelayLimits {
         let budgets = [
             ("attempts", self.attempts),
             ("datagrams", self.datagrams),
-            ("route_requests", self.route_requests),
+            ("requests", self.requests),
             ("messages", self.messages),
             ("message_bytes", self.message_bytes),
             ("excess", self.excess),

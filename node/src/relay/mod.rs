@@ -1,7 +1,7 @@
 //! The relay: what a community's operators run so that members never see each other's addresses.
 //!
-//! It is two hubs on one UDP port. *Gossip*: it subscribes to whatever opaque topics its clients subscribe to, and
-//! hands on what they publish. *Media*: it copies sealed packets among the connections attached to the same route.
+//! It is two hubs on one UDP port. *Control*: it tells everybody who hears an opaque topic what others say on it.
+//! *Media*: it copies sealed packets among the connections attached to the same route.
 //! It can read neither: topics and routes are derived from circle keys it does not have, and everything inside is
 //! sealed. It learns its clients' addresses and which connections share a route.
 //!
@@ -33,7 +33,7 @@ use undertone_protocol::operator::CardError;
 
 use crate::net::{
     Behaviour, BehaviourLimits, Buffers, DialPolicy, Gate, GateLimits, Observer, QuicConfig,
-    QuicTransport, Registry, RelayAddress, RelayPath, Role, SocketFactory, Tasks, TransportError,
+    QuicTransport, Registry, RelayAddress, RelayPath, SocketFactory, Tasks, TransportError,
     dialable, udp_sockets,
 };
 
@@ -127,9 +127,6 @@ pub enum RelayError {
     /// TLS, QUIC or the transport could not be configured.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// Gossip could not be configured.
-    #[error("gossip could not be configured: {0}")]
-    Gossip(String),
     /// Called outside a tokio runtime.
     #[error("no tokio runtime")]
     NoRuntime,
@@ -187,7 +184,7 @@ impl Relay {
 
         let metrics = config.metrics.map(listen_for_metrics).transpose()?;
         let registry = Registry::new();
-        let hub = hub::Hub::new(config.limits, card.clone(), tasks.clone());
+        let hub = hub::Hub::new(config.limits, card.clone().into(), tasks.clone());
         let observer: Weak<dyn Observer> = Arc::downgrade(&hub) as Weak<dyn Observer>;
         registry.observe(observer);
         let limits = GateLimits {
@@ -222,11 +219,9 @@ impl Relay {
             connections: config.limits.connections,
             per_peer: 3,
             pending: config.limits.pending,
-            topics_per_peer: config.limits.topics_per_client,
             memory_bytes: (config.limits.memory_mib as usize) << 20,
         };
-        let behaviour =
-            Behaviour::new(&config.identity, Role::Relay, &limits).map_err(RelayError::Gossip)?;
+        let behaviour = Behaviour::new(&config.identity, None, &limits);
         let swarm = swarm::RelaySwarm::new(
             transport,
             behaviour,
@@ -234,7 +229,6 @@ impl Relay {
                 peer,
                 bound,
                 endpoints,
-                limits: config.limits,
                 hub: Arc::clone(&hub),
                 tasks: tasks.clone(),
             },

@@ -1,10 +1,11 @@
-//! One client's connection, on the media side: its datagrams, and its stream about routes.
+//! One client's connection, beside libp2p: its datagrams, and its streams about routes and topics.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
+use bytes::Bytes;
 use libp2p::PeerId;
 
 use super::{
@@ -12,18 +13,20 @@ use super::{
     stats::count,
 };
 use crate::net::{
-    CLOSE_EXCESS, TokenBucket,
-    wire::{Frame, StreamEnd, read_frame, read_preface, write_card, write_frame},
+    Allowance, Backlog, CLOSE_EXCESS, CLOSE_PROTOCOL, TokenBucket, Topic,
+    wire::{Frame, StreamEnd, read_frame, read_preface, write_frame},
 };
 
-/// Time a client has to take an answer it asked for.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// What waits for a client that does not take it, bytes: two answers to somebody catching up.
+const MAX_WAITING: usize = 512 * 1024;
 
 /// See the module.
 pub(crate) struct Session {
     pub(crate) peer: PeerId,
     pub(crate) connection: quinn::Connection,
     slots: Mutex<Slots>,
+    /// Frames for the client.
+    waiting: Backlog<Bytes>,
 }
 
 impl Session {
@@ -33,21 +36,31 @@ impl Session {
             peer,
             connection,
             slots: Mutex::default(),
+            waiting: Backlog::new(MAX_WAITING),
         });
         let tasks = hub.tasks.clone();
         hub.counters.connections.fetch_add(1, Relaxed);
         tasks.spawn(Arc::clone(&session).forward_datagrams(Arc::clone(&hub)));
         tasks.spawn(async move {
-            if let Err(StreamEnd::Protocol) = session.answer_requests(&hub).await {
-                tracing::debug!("a client broke the route protocol");
+            let mut heard = Vec::new();
+            if let Err(StreamEnd::Protocol) = session.serve_streams(&hub, &mut heard).await {
+                tracing::debug!("a client broke the hub protocol");
+                session.connection.close(CLOSE_PROTOCOL.into(), b"");
             }
             hub.detach_all(&session);
+            heard.iter().for_each(|topic| hub.ignore(&session, topic));
         });
     }
 
     /// The routes this connection is attached to, under its own numbers.
     pub(crate) fn slots(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the client something, as soon as it takes it; says how much it had not taken was forgotten for it.
+    pub(crate) fn tell(&self, frame: Bytes) -> usize {
+        let weight = frame.len();
+        self.waiting.push(frame, weight)
     }
 
     async fn forward_datagrams(self: Arc<Self>, hub: Arc<Hub>) {
@@ -62,49 +75,102 @@ impl Session {
             }
             count(&hub.counters.datagrams_refused);
             if !excess.take(1.0, now) {
-                count(&hub.counters.clients_cut);
-                self.connection.close(CLOSE_EXCESS.into(), b"");
+                self.cut(&hub);
                 break;
             }
         }
         hub.counters.connections.fetch_sub(1, Relaxed);
     }
 
-    /// Serves the route stream (`net::wire`) until it ends. One a connection.
-    async fn answer_requests(&self, hub: &Hub) -> Result<(), StreamEnd> {
-        let mut requests = self
-            .connection
-            .accept_uni()
-            .await
-            .map_err(|_| StreamEnd::Gone)?;
+    /// Serves the hub streams (`net::wire`) until they end. One pair a connection.
+    async fn serve_streams(
+        self: &Arc<Self>,
+        hub: &Hub,
+        heard: &mut Vec<Topic>,
+    ) -> Result<(), StreamEnd> {
+        let connection = &self.connection;
+        let mut requests = connection.accept_uni().await.map_err(|_| StreamEnd::Gone)?;
         read_preface(&mut requests).await?;
-        let mut answers = self
-            .connection
-            .open_uni()
-            .await
-            .map_err(|_| StreamEnd::Gone)?;
+        let mut answers = connection.open_uni().await.map_err(|_| StreamEnd::Gone)?;
         write_frame(&mut answers, Frame::Preface).await?;
-        write_card(&mut answers, &hub.card).await?;
-        let mut bucket = TokenBucket::new(hub.limits.route_requests, Instant::now());
+        write_frame(&mut answers, Frame::Card(hub.card.clone())).await?;
+        tokio::select! {
+            ended = self.take_requests(&mut requests, hub, heard) => ended,
+            ended = self.write_waiting(&mut answers) => ended,
+        }
+    }
+
+    async fn write_waiting(&self, answers: &mut quinn::SendStream) -> Result<(), StreamEnd> {
         loop {
-            let request = read_frame(&mut requests).await?;
-            if !bucket.take(1.0, Instant::now()) {
+            let frame = self.waiting.pop().await;
+            answers
+                .write_all(&frame)
+                .await
+                .map_err(|_| StreamEnd::Gone)?;
+        }
+    }
+
+    async fn take_requests(
+        self: &Arc<Self>,
+        requests: &mut quinn::RecvStream,
+        hub: &Hub,
+        heard: &mut Vec<Topic>,
+    ) -> Result<(), StreamEnd> {
+        let (limits, begun) = (&hub.limits, Instant::now());
+        let mut bucket = TokenBucket::new(limits.requests, begun);
+        let mut allowance = Allowance::new(limits.messages, limits.message_bytes, begun);
+        let mut excess = TokenBucket::new(limits.excess, begun);
+        loop {
+            let request = read_frame(requests).await?;
+            let now = Instant::now();
+            if let Frame::Say(topic, message) = request {
+                if allowance.admits(message.len(), now) {
+                    hub.hand_on(self, topic, message);
+                    continue;
+                }
+                count(&hub.counters.messages_dropped);
+                if !excess.take(1.0, now) {
+                    self.cut(hub);
+                    return Err(StreamEnd::Gone);
+                }
+                continue;
+            }
+            if !bucket.take(1.0, now) {
                 return Err(StreamEnd::Protocol);
             }
             let answer = match request {
                 Frame::Attach { slot, route } => match hub.attach(self, slot, route) {
-                    Ok(()) => Frame::Attached { slot },
-                    Err(reason) => Frame::Refused { slot, reason },
+                    Ok(()) => Some(Frame::Attached { slot }),
+                    Err(reason) => Some(Frame::Refused { slot, reason }),
                 },
                 Frame::Detach { slot } => {
                     hub.detach(self, slot);
-                    continue;
+                    None
+                }
+                Frame::Hear(topic) => {
+                    let room = heard.contains(&topic) || heard.len() < limits.topics_per_client;
+                    let granted = room && hub.hear(self, topic);
+                    if granted && !heard.contains(&topic) {
+                        heard.push(topic);
+                    }
+                    (!granted).then_some(Frame::Unheard(topic))
+                }
+                Frame::Ignore(topic) => {
+                    heard.retain(|known| *known != topic);
+                    hub.ignore(self, &topic);
+                    None
                 }
                 _ => return Err(StreamEnd::Protocol),
             };
-            tokio::time::timeout(ANSWER_TIMEOUT, write_frame(&mut answers, answer))
-                .await
-                .map_err(|_| StreamEnd::Gone)??;
+            if let Some(answer) = answer {
+                self.tell(answer.encode());
+            }
         }
+    }
+
+    /// Ends the connection of a client that goes on sending too much.
+    fn cut(&self, hub: &Hub) {
+        count(&hub.counters.clients_cut);
+        self.connection.close(CLOSE_EXCESS.into(), b"");
     }
 }

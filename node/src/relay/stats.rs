@@ -75,7 +75,7 @@ macro_rules! sums {
 sums! {
     Gauge connections: "Connections open now",
     Gauge routes: "Media routes alive now",
-    Gauge topics: "Gossip topics forwarded now",
+    Gauge topics: "Topics heard by anybody now",
     Gauge subscriptions: "Subscriptions of clients to topics now",
     Counter datagrams_in: "Datagrams taken in",
     Counter datagrams_out: "Copies handed to QUIC",
@@ -83,6 +83,7 @@ sums! {
     Counter datagrams_dropped: "Copies dropped on departure, as the path or queue could not take them",
     Counter messages: "Control messages handed on",
     Counter messages_dropped: "Control messages dropped for being over the rate",
+    Counter messages_untaken: "Copies of control messages forgotten as their client did not take them",
     Counter routes_refused: "Route requests refused",
     Gauge lines: "Members' lines open now",
     Counter cells_in: "Cells taken in from members",
