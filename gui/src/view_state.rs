@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use egui::ThemePreference;
 use undertone_node::api::{
-    AdmissionMode, CircleDraft, CircleId, Command, FloorMode, RouteDraft, Snapshot,
+    AdmissionMode, CircleDraft, CircleId, Command, FloorMode, Pace, RouteDraft, Snapshot,
 };
 
 use crate::text;
@@ -83,6 +83,7 @@ pub(crate) struct DraftForm {
     pub(crate) listener_welcome: bool,
     pub(crate) relayed: bool,
     pub(crate) relay: String,
+    pub(crate) thin: bool,
 }
 
 impl Default for DraftForm {
@@ -99,6 +100,7 @@ impl Default for DraftForm {
             listener_welcome: false,
             relayed: false,
             relay: String::new(),
+            thin: false,
         }
     }
 }
@@ -121,6 +123,11 @@ impl DraftForm {
                 RouteDraft::Relayed(self.relay.clone())
             } else {
                 RouteDraft::Direct
+            },
+            pace: if self.relayed && self.thin {
+                Pace::Thin
+            } else {
+                Pace::Usual
             },
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use undertone_gui::Backend;
 use undertone_node::api::{
-    AdmissionMode, CircleDraft, Command, Consent, Event, FloorMode, Place, RouteDraft,
+    AdmissionMode, CircleDraft, Command, Consent, Event, FloorMode, Pace, Place, RouteDraft,
 };
 use undertone_node::audio::SilentHost;
 use undertone_node::{NodeConfig, NodeHandle};
@@ -34,6 +34,7 @@ fn found(node: &NodeHandle) {
         schedule: None,
         listener_welcome: false,
         route: RouteDraft::Direct,
+        pace: Pace::Usual,
     }));
 }
 

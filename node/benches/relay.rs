@@ -193,18 +193,18 @@ async fn connect(addr: SocketAddr) -> (quinn::Endpoint, quinn::Connection) {
 /// Attaches to the bench's one route under slot 1 and waits for the relay's word.
 async fn attach(connection: &quinn::Connection) -> (quinn::SendStream, quinn::RecvStream) {
     let mut send = connection.open_uni().await.unwrap();
-    send.write_all(&[&b"\x12\x00undertone/route/1\x22\x01\x01"[..], &[7; 32]].concat())
-        .await
-        .unwrap();
+    let attach = [&b"\0\x10\0undertone/hub/1\0\x22\x01\x01"[..], &[7; 32]].concat();
+    send.write_all(&attach).await.unwrap();
     let mut recv = connection.accept_uni().await.unwrap();
-    // The relay's preface, and the length of the card that says who runs it.
-    let mut begins = [0; 19 + 2];
-    recv.read_exact(&mut begins).await.unwrap();
-    let card = u16::from_be_bytes([begins[19], begins[20]]);
-    recv.read_exact(&mut vec![0; card.into()]).await.unwrap();
-    let mut answer = [0; 3];
-    recv.read_exact(&mut answer).await.unwrap();
-    assert_eq!(answer, [2, 0x81, 1]);
+    let mut frame = Vec::new();
+    // The relay's preface, the card that says who runs it, and its answer.
+    for _ in 0..3 {
+        let mut length = [0; 2];
+        recv.read_exact(&mut length).await.unwrap();
+        frame = vec![0; u16::from_be_bytes(length).into()];
+        recv.read_exact(&mut frame).await.unwrap();
+    }
+    assert_eq!(frame, [0x81, 1]);
     (send, recv)
 }
 

@@ -8,7 +8,7 @@ use undertone_dsp::{Character, CleanUp, Difference};
 pub use undertone_protocol::circle::Role;
 pub use undertone_protocol::id::{CircleId, PublicKey, TextsHash};
 pub use undertone_protocol::operator::OperatorCard;
-pub use undertone_protocol::record::{AdmissionMode, FloorMode, Gratitude, RouteKind};
+pub use undertone_protocol::record::{AdmissionMode, FloorMode, Gratitude, Pace, RouteKind};
 
 /// Everything a person can ask of their node.
 #[derive(Debug, Clone)]
@@ -145,6 +145,8 @@ pub struct CircleDraft {
     pub listener_welcome: bool,
     /// How the traffic travels.
     pub route: RouteDraft,
+    /// How often something goes over each line of a relayed circle.
+    pub pace: Pace,
 }
 
 /// How the traffic of a new circle travels.
@@ -280,6 +282,8 @@ pub struct Door {
     pub listener_welcome: bool,
     /// How the traffic travels.
     pub route: RouteKind,
+    /// How often something goes over each line of a relayed circle.
+    pub pace: Pace,
     /// Who could see the person's internet address, in one plain sentence.
     pub who_sees_address: String,
     /// The relays that one's packets go through; none in a direct circle.

@@ -10,7 +10,7 @@ use crate::api::{CircleDraft, Command, Consent, Place, RouteDraft, Snapshot};
 use crate::audio::MemoryHost;
 use crate::speech::CLIPS;
 use crate::{NodeConfig, NodeError, NodeHandle};
-use undertone_protocol::record::{AdmissionMode, FloorMode};
+use undertone_protocol::record::{AdmissionMode, FloorMode, Pace};
 use undertone_protocol::texts;
 
 const LEADER: &str = "Gentle Oak";
@@ -43,6 +43,7 @@ impl Practice {
             schedule: None,
             listener_welcome: false,
             route: RouteDraft::Direct,
+            pace: Pace::Usual,
         }
     }
 

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use undertone_protocol::id::{CircleId, Nonce, PublicKey, TextsHash};
 use undertone_protocol::identity::{RootSeed, Secret};
 use undertone_protocol::invite::Token;
-use undertone_protocol::record::{Body, MAX_MEMBERS, Record, RouteKind};
+use undertone_protocol::record::{Body, MAX_MEMBERS, Pace, Record, RouteKind};
 use undertone_protocol::seal;
 
 /// Requests waiting for the disk at most; more than a circle makes in a minute.
@@ -124,6 +124,9 @@ pub struct CircleFile {
     /// Most members; not in files written before there were lines of cells.
     #[n(10)]
     pub members: Option<u8>,
+    /// How often something goes over each line; the usual when absent.
+    #[n(11)]
+    pub pace: Option<Pace>,
 }
 
 impl CircleFile {
@@ -491,6 +494,7 @@ mod tests {
             recovery_key: None,
             token: None,
             members: Some(8),
+            pace: None,
         }
     }
 
@@ -542,6 +546,7 @@ mod tests {
         let store = Store::open(Some(folder.path())).unwrap();
         let old = CircleFile {
             members: None,
+            pace: None,
             ..file(1)
         };
         // One entry fewer, as it was.

@@ -67,6 +67,7 @@ fn year(records: usize) -> Vec<Vec<u8>> {
         schedule: None,
         listener_welcome: false,
         route: RouteKind::Relay,
+        pace: Pace::Usual,
         recovery_key: recovery.public_key(),
         name: "Leader".into(),
         nonce: Nonce::from_bytes([1; 16]),

@@ -8,7 +8,7 @@ use rand_core::CryptoRng;
 
 use crate::id::{CircleId, Nonce, PublicKey, SignatureBytes};
 use crate::identity::{Pseudonym, Secret};
-use crate::record::{InviteProof, MAX_MEMBERS, RouteKind};
+use crate::record::{InviteProof, MAX_MEMBERS, Pace, RouteKind};
 
 /// What every link begins with.
 pub const SCHEME: &str = "undertone:";
@@ -30,6 +30,8 @@ pub struct Invite {
     pub token: Option<Token>,
     /// Most members of the circle, 2–16: how much a relay is asked to send at any time, whoever is there.
     pub members: u8,
+    /// How often something goes over each line.
+    pub pace: Pace,
 }
 
 /// A single-use token: a signing key of 128 bits, for which a member answers.
@@ -123,6 +125,9 @@ struct Wire {
     /// Not in links made before there were lines of cells.
     #[n(5)]
     members: Option<u8>,
+    /// Only where it is not the usual one.
+    #[n(6)]
+    pace: Option<Pace>,
 }
 
 impl Wire {
@@ -161,6 +166,7 @@ impl Invite {
             addresses: self.addresses.clone(),
             token: self.token.clone(),
             members: Some(self.members),
+            pace: self.pace.named(),
         }
     }
 
@@ -195,6 +201,7 @@ impl Invite {
             addresses: wire.addresses,
             token: wire.token,
             members,
+            pace: wire.pace.unwrap_or_default(),
         })
     }
 }
@@ -232,6 +239,7 @@ mod tests {
             addresses: vec!["/ip4/192.0.2.1/udp/4001/quic-v1".into()],
             token: Some(token()),
             members: 8,
+            pace: Pace::Usual,
         }
     }
 

@@ -59,6 +59,7 @@ fn charter() -> (GroupKey, Record) {
         schedule: None,
         listener_welcome: true,
         route: RouteKind::Relay,
+        pace: Pace::Usual,
         recovery_key: key.public_key(),
         name: "Leader".into(),
         nonce: Nonce::from_bytes([2; 16]),

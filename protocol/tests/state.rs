@@ -78,6 +78,7 @@ impl History {
             schedule: None,
             listener_welcome: true,
             route: RouteKind::Relay,
+            pace: Pace::Usual,
             recovery_key: recovery.public_key(),
             name: "Leader".into(),
             nonce: Nonce::from_bytes([1; 16]),

@@ -442,6 +442,7 @@ fn invites() {
         addresses: vec!["/ip4/192.0.2.1/udp/4433/quic-v1".into()],
         token: None,
         members: 8,
+        pace: Pace::Usual,
     };
     let with_token = Invite {
         route: RouteKind::Direct,
@@ -461,6 +462,10 @@ fn invites() {
         route: RouteKind::TwoHop,
         ..bare.clone()
     };
+    let thin = Invite {
+        pace: Pace::Thin,
+        ..two_hops.clone()
+    };
     let link = bare.to_link();
     let mut typo = link.clone().into_bytes();
     typo[40] = if typo[40] == b'A' { b'B' } else { b'A' };
@@ -469,6 +474,7 @@ fn invites() {
         ("a link", link.clone(), true),
         ("a link with a token", with_token.to_link(), true),
         ("a link of two hops", two_hops.to_link(), true),
+        ("a link to a circle on thin lines", thin.to_link(), true),
         ("a link that says no most members", older(&link), true),
         (
             "a link broken into lines",
@@ -496,6 +502,7 @@ fn invites() {
                 ("route", read.map(|i| i.route as u64).into()),
                 ("addresses", read.map(addresses).into()),
                 ("members", read.map(|i| u64::from(i.members)).into()),
+                ("pace", read.map(|i| i.pace as u64).into()),
                 ("token", token.map(|t| t.public().to_hex()).into()),
                 ("until", token.map(|t| t.until).into()),
             ],

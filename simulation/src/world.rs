@@ -9,7 +9,9 @@ use rand_core::{Rng, SeedableRng};
 use undertone_protocol::id::{CircleId, Nonce, PublicKey, RecordId, TransportId};
 use undertone_protocol::identity::{GroupKey, Pseudonym, RootSeed, Secret};
 use undertone_protocol::invite::Token;
-use undertone_protocol::record::{AdmissionMode, Body, FloorMode, PuzzleCost, Record, RouteKind};
+use undertone_protocol::record::{
+    AdmissionMode, Body, FloorMode, Pace, PuzzleCost, Record, RouteKind,
+};
 use undertone_protocol::session::{
     Act, Event, Founding, Input, Now, Output, RouteKey, Session, SessionConfig, Topic,
 };
@@ -244,6 +246,7 @@ impl World {
             schedule: None,
             listener_welcome: false,
             route: setting.route,
+            pace: Pace::Usual,
             recovery_key: recovery.public_key(),
             name: "Leader".into(),
             nonce: Nonce::from_bytes([1; 16]),

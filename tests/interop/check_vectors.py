@@ -115,7 +115,7 @@ sealed_key = fields(key, data(most=128))
 def charter(value):
     base = fields(
         name, name, name, key, key, key, number(2), data(32), number(16, 2), seconds, number(1), truth, number(2), data(16),
-        k14=puzzle_cost, k15=name,
+        k14=puzzle_cost, k15=name, k16=number(1),
     )
     return base(value) and (14 in value) == (value[6] == 2)
 
@@ -450,7 +450,7 @@ def read_link(text):
     content, checksum = octets[:-4], octets[-4:]
     require(hashlib.sha256(content).digest()[:4] == checksum, "damaged")
     link = exactly(content)
-    require(fields(data(32), data(32), number(2), many(words(256), 8), k4=token, k5=number(16, 2))(link), "not an invite")
+    require(fields(data(32), data(32), number(2), many(words(256), 8), k4=token, k5=number(16, 2), k6=number(1))(link), "not an invite")
     return link
 
 
@@ -463,8 +463,8 @@ def check_invites(vector):
     try:
         link = read_link(vector["link"])
     except Refused:
-        return dict.fromkeys(("circle", "door", "route", "addresses", "members", "token", "until"))
-    found = {"circle": link[0].hex(), "door": link[1].hex(), "route": link[2], "addresses": link[3], "members": link.get(5, 16), "token": None, "until": None}
+        return dict.fromkeys(("circle", "door", "route", "addresses", "members", "pace", "token", "until"))
+    found = {"circle": link[0].hex(), "door": link[1].hex(), "route": link[2], "addresses": link[3], "members": link.get(5, 16), "pace": link.get(6, 0), "token": None, "until": None}
     if 4 in link:
         secret, sponsor, until, sponsored_by = (link[4][each] for each in range(4))
         public = ed25519_public(derive(secret + bytes(16), b"", "undertone/1/token"))

@@ -4,13 +4,17 @@
 //! It may do what no shipped program can: write sound to files, and lose packets on purpose.
 
 pub mod analysis;
+pub mod attack;
 pub mod capture;
 pub mod dtx;
 pub mod echo;
+pub mod guest;
 pub mod netns;
 pub mod network;
 pub mod onsets;
 pub mod person;
+pub mod probe;
+pub mod relay;
 pub mod report;
 pub mod sound;
 pub mod speech;

@@ -3,12 +3,12 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use quinn::{Runtime, TokioRuntime};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use undertone_node::net::SocketFactory;
@@ -289,102 +289,6 @@ fn bind_within(space: &Path, bind: SocketAddr) -> std::io::Result<UdpSocket> {
             .join()
             .unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))
     })
-}
-
-/// A relay as its operator runs it.
-pub struct RelayProcess {
-    host: Host,
-    program: PathBuf,
-    folder: PathBuf,
-    child: Option<Child>,
-    /// Its hub, as other operators write it into their settings.
-    pub hub: String,
-    /// The ways for leaders: to its own hub, then to others'.
-    pub ways: Vec<String>,
-}
-
-impl RelayProcess {
-    /// Starts one whose entry leads to these hubs too, and whose hub lets many come from each of these addresses.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn start(
-        host: &Host,
-        program: &Path,
-        folder: PathBuf,
-        hubs: &[String],
-        entries: &[Ipv4Addr],
-    ) -> Result<Self> {
-        std::fs::create_dir_all(&folder)?;
-        let at = host.outside;
-        let settings = format!(
-            "identity = \"{}\"\n[hub]\nlisten = [\"{at}:4433\"]\nentries = {entries:?}\n[entry]\nlisten = [\"{at}:4434\"]\nhubs = {hubs:?}\n",
-            folder.join("relay.key").display(),
-            entries = entries.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>(),
-        );
-        std::fs::write(folder.join("relay.toml"), settings)?;
-        let mut this = Self {
-            host: host.clone(),
-            program: program.to_owned(),
-            folder,
-            child: None,
-            hub: String::new(),
-            ways: Vec::new(),
-        };
-        this.start_again()?;
-        Ok(this)
-    }
-
-    /// Starts it as it was.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn start_again(&mut self) -> Result<()> {
-        let told = self.folder.join("told");
-        let mut command = self.host.command(&self.program);
-        command.arg("relay").arg(self.folder.join("relay.toml"));
-        let log = (File::options().append(true).create(true)).open(self.folder.join("log"))?;
-        let child = command.stdout(File::create(&told)?).stderr(log).spawn();
-        self.child = Some(child.context("the relay does not start")?);
-        let begun = Instant::now();
-        let text = loop {
-            let text = std::fs::read_to_string(&told)?;
-            if text.contains("Ctrl-C") {
-                break text;
-            }
-            if begun.elapsed() > LONGEST_START {
-                bail!("the relay says no address: {text}");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        };
-        let addresses = text
-            .lines()
-            .map(str::trim)
-            .filter(|l| l.starts_with("/ip4/"));
-        let (ways, hubs): (Vec<&str>, Vec<&str>) =
-            addresses.partition(|a| a.contains("p2p-circuit"));
-        self.hub = (*hubs.first().context("no hub")?).to_owned();
-        self.ways = ways.into_iter().map(str::to_owned).collect();
-        Ok(())
-    }
-
-    /// Kills it, without a word to anybody.
-    ///
-    /// # Errors
-    /// When it cannot.
-    pub fn kill(&mut self) -> Result<()> {
-        if let Some(mut child) = self.child.take() {
-            child.kill()?;
-            child.wait()?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for RelayProcess {
-    fn drop(&mut self) {
-        let _ = self.kill();
-    }
 }
 
 fn address(space: &str, device: &str, at: &str) -> Result<()> {

@@ -15,8 +15,9 @@ use undertone_node::api::RouteDraft;
 
 use crate::capture::{self, Captured};
 use crate::dtx;
-use crate::netns::{Host, Internet, Nat, RelayProcess};
+use crate::netns::{Host, Internet, Nat};
 use crate::person::{Home, Person, lock};
+use crate::relay::RelayProcess;
 use crate::report::Turn;
 use crate::speech::voices;
 use crate::stage::{RouteChoice, cast, clock, gather, take_turn};
@@ -321,7 +322,13 @@ fn relays(
     let mut start = |name: String, number: u8, hubs: &[String], entries: &[Ipv4Addr]| {
         let host = internet.host(&name, number, Nat::None)?;
         internet.capture(&host, &folder.join(format!("{name}.pcap")))?;
-        let process = RelayProcess::start(&host, &plan.program, folder.join(&name), hubs, entries)?;
+        let (at, folder, program) = (host.outside, folder.join(&name), plan.program.clone());
+        // The hub lets many come from each entry; the entry leads to these hubs too.
+        let entries: Vec<_> = entries.iter().map(Ipv4Addr::to_string).collect();
+        let settings = format!(
+            "[hub]\nlisten = [\"{at}:4433\"]\nentries = {entries:?}\n[entry]\nlisten = [\"{at}:4434\"]\nhubs = {hubs:?}\n"
+        );
+        let process = RelayProcess::start(move || host.command(&program), folder, &settings)?;
         anyhow::Ok(NamedRelay {
             is_hub: name.starts_with("hub"),
             name,

@@ -10,7 +10,7 @@ use undertone_node::api::{CircleDraft, Command, Connection, Event, Place, RouteD
 use undertone_node::net::{RelayAddress, udp_sockets};
 use undertone_node::relay::{Relay, RelayConfig};
 use undertone_protocol::id::PublicKey;
-use undertone_protocol::record::{AdmissionMode, FloorMode};
+use undertone_protocol::record::{AdmissionMode, FloorMode, Pace};
 
 use crate::person::{Home, Person, lock};
 use crate::report::{Removal, Report, Take, Turn};
@@ -247,6 +247,7 @@ pub fn gather(
         schedule: None,
         listener_welcome: false,
         route,
+        pace: Pace::Usual,
     }));
     leader.node.send(Command::SetAutoAdmit(true));
     let mut invite = String::new();

@@ -172,6 +172,8 @@ pub(super) const WORDS: Words = Words {
         go: "Open the circle",
         missing_topic: "Say in a few words what it is about.",
         missing_title: "Give the circle a name.",
+        thin: "For thin lines",
+        thin_remark: "Less data for everybody, and sound a little later.",
         missing_relay: "Paste the relay's address.",
     },
     connecting: ConnectingWords {
@@ -217,6 +219,7 @@ pub(super) const WORDS: Words = Words {
                  neither can listen."
             }
         },
+        thin: "It is made for thin lines: less data, and sound a little later.",
         relay: "Who runs the relay",
         relay_in: "Who runs the relay you come in by",
         relay_meet: "Who runs the relay where the circle meets",

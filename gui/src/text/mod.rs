@@ -201,6 +201,8 @@ pub(crate) struct StartWords {
     pub(crate) go: &'static str,
     pub(crate) missing_topic: &'static str,
     pub(crate) missing_title: &'static str,
+    pub(crate) thin: &'static str,
+    pub(crate) thin_remark: &'static str,
     pub(crate) missing_relay: &'static str,
 }
 
@@ -234,6 +236,7 @@ pub(crate) struct DoorWords {
     pub(crate) listener_no: &'static str,
     pub(crate) travel: &'static str,
     pub(crate) travel_value: fn(RouteKind) -> &'static str,
+    pub(crate) thin: &'static str,
     pub(crate) relay: &'static str,
     pub(crate) relay_in: &'static str,
     pub(crate) relay_meet: &'static str,

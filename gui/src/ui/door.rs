@@ -2,7 +2,7 @@
 //! own, then the signature.
 
 use egui::Ui;
-use undertone_node::api::{AdmissionMode, Command, Consent, Door, Relay};
+use undertone_node::api::{AdmissionMode, Command, Consent, Door, Pace, Relay};
 use undertone_protocol::texts::{ClauseText, Texts};
 
 use super::shell::{Foot, FootPress, gap, page};
@@ -248,7 +248,10 @@ fn facts(say: &DoorWords, door: &Door) -> Vec<(Icon, &'static str, String)> {
         (
             Icon::Link,
             say.travel,
-            (say.travel_value)(door.route).to_owned(),
+            match door.pace {
+                Pace::Usual => (say.travel_value)(door.route).to_owned(),
+                Pace::Thin => format!("{} {}", (say.travel_value)(door.route), say.thin),
+            },
         ),
         (Icon::Eye, say.address, door.who_sees_address.clone()),
     ];

@@ -205,6 +205,11 @@ fn travel(
             gap(ui, space::XS);
             prose::small(ui, says(kind));
         }
+        gap(ui, space::XS);
+        let thin = Choice::tick(draft.thin, words.thin).remark(words.thin_remark);
+        if ui.add(thin).clicked() {
+            draft.thin = !draft.thin;
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use undertone_dsp::{Character, CleanUp, Difference};
 use undertone_node::api::{
     AdmissionMode, Applicant, Circle, CircleId, Connecting, Connection, Device, DeviceId, Door,
-    Farewell, FloorMode, Heard, LogAct, LogEntry, Member, Notice, OperatorCard, Place, PublicKey,
-    Relay, Role, RouteKind, Snapshot, Sound, Turn,
+    Farewell, FloorMode, Heard, LogAct, LogEntry, Member, Notice, OperatorCard, Pace, Place,
+    PublicKey, Relay, Role, RouteKind, Snapshot, Sound, Turn,
 };
 use undertone_protocol::texts;
 
@@ -83,6 +83,7 @@ pub fn door() -> Door {
         schedule: Some("Tuesdays at 20:00, London time".to_owned()),
         listener_welcome: true,
         route: RouteKind::Relay,
+        pace: Pace::Usual,
         who_sees_address:
             "The relay at relay.example.org sees your internet address. Members do not.".to_owned(),
         relays: vec![Relay {

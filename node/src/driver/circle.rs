@@ -350,6 +350,7 @@ impl Circle {
             },
             token: self.token.clone(),
             members: self.file.most_members(),
+            pace: self.file.pace.unwrap_or_default(),
         }
         .to_link()
     }

@@ -236,6 +236,7 @@ impl Driver {
             schedule: draft.schedule.clone(),
             listener_welcome: draft.listener_welcome,
             route,
+            pace: draft.pace,
             recovery_key: GroupKey::from_secret(&recovery).public_key(),
             name: name.clone(),
             nonce: salt,
@@ -258,6 +259,7 @@ impl Driver {
             recovery_key: Some(*recovery.as_bytes()),
             token: None,
             members: Some(founding.max_members),
+            pace: founding.pace.named(),
         };
         let charter = Box::new(charter);
         self.enter(file, Beginning::Found { charter, name }, practice)
@@ -452,6 +454,7 @@ fn new_file(invite: &Invite) -> Result<CircleFile, NodeError> {
         recovery_key: None,
         token: invite.token.clone(),
         members: Some(invite.members),
+        pace: invite.pace.named(),
     })
 }
 

@@ -115,6 +115,7 @@ fn door(circle: &Circle, charter: &Charter, signed: Option<TextsHash>) -> Door {
         schedule: charter.schedule.clone(),
         listener_welcome: charter.listener_welcome,
         route: charter.route,
+        pace: charter.pace.unwrap_or_default(),
         who_sees_address: who_sees_address.to_owned(),
         relays: circle.ways.as_ref().map(Ways::relays).unwrap_or_default(),
         practice: circle.practice,

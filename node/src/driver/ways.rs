@@ -34,7 +34,7 @@ impl Ways {
         if file.route == RouteKind::TwoHop && !are_two_hops(&paths) {
             return Err(NodeError::NotTwoHops);
         }
-        let relayed = Relayed::by(&paths, file.most_members());
+        let relayed = Relayed::by(&paths, file.most_members(), file.pace.unwrap_or_default());
         let mut relayed = relayed.ok_or(NodeError::BadInvite)?;
         // Each member has an entry that they come in by, the same one each time: every further one would learn of them too.
         let preferred = usize::from(me.as_bytes()[0]) % relayed.entries.len();
@@ -140,6 +140,7 @@ mod tests {
             recovery_key: None,
             token: None,
             members: Some(8),
+            pace: None,
         }
     }
 

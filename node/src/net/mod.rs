@@ -55,6 +55,7 @@ use std::sync::{Arc, Weak};
 use libp2p::{PeerId, identity::Keypair};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use undertone_protocol::record::Pace;
 
 pub(crate) use address::quic_multiaddr;
 pub use address::{AddressError, RelayAddress, RelayPath};
@@ -70,7 +71,7 @@ pub use types::{
 pub(crate) use backlog::Backlog;
 pub(crate) use behaviour::{Behaviour, BehaviourLimits};
 pub(crate) use gate::{Gate, GateLimits};
-use line::{LineConfig, pace};
+use line::{LineConfig, cells};
 pub(crate) use quic::{Buffers, QuicConfig};
 pub(crate) use registry::{CLOSE_EXCESS, CLOSE_PROTOCOL, Observer, Registry};
 pub(crate) use swarm::swarm_config;
@@ -108,12 +109,14 @@ pub struct Relayed {
     pub entries: Vec<RelayAddress>,
     /// Most members of the circle, from which follows how much the entry sends at any time.
     pub members: u8,
+    /// How often something goes over the line.
+    pub pace: Pace,
 }
 
 impl Relayed {
     /// By all entries and all hubs of these ways; a hub with several addresses is reached at the first.
     #[must_use]
-    pub fn by(paths: &[RelayPath], members: u8) -> Option<Self> {
+    pub fn by(paths: &[RelayPath], members: u8, pace: Pace) -> Option<Self> {
         let (mut hubs, mut entries) = (Vec::<RelayAddress>::new(), Vec::new());
         for RelayPath { entry, hub } in paths {
             if hubs.len() < MAX_HUBS && !hubs.iter().any(|h| h.peer == hub.peer) {
@@ -127,6 +130,7 @@ impl Relayed {
             hubs,
             entries,
             members,
+            pace,
         })
     }
 }
@@ -260,7 +264,8 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
             let line = LineConfig {
                 entries: relayed.entries,
                 hubs: relayed.hubs.iter().map(|hub| hub.addr).collect(),
-                pace: pace(relayed.members, relayed.hubs.len()),
+                cells: cells(relayed.members, relayed.hubs.len(), relayed.pace),
+                pace: relayed.pace,
                 socket: config.socket,
                 events: events_tx.clone(),
             };

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::net::{
     Budget, CLOSE_EXCESS, Gate, Tasks, TokenBucket,
-    line::{Answer, Open, Opened, Packer, TICK, Unpacker, hear, packer, say},
+    line::{Answer, Open, Opened, Packer, Unpacker, hear, packer, say, tick},
     pass,
 };
 
@@ -29,8 +29,19 @@ const CELLS: Budget = Budget {
     per_second: 60.0,
     burst: 60.0,
 };
+/// Pause while a hub is away.
+const AWAY: Duration = Duration::from_millis(20);
 /// Largest packet of a hub.
 const PACKET: usize = 1_500;
+
+/// How often cells go to a member.
+#[derive(Clone, Copy)]
+struct Clock {
+    /// So many, evenly spread,
+    cells: u8,
+    /// each of these.
+    tick: Duration,
+}
 
 /// See the module.
 pub(crate) struct Entry {
@@ -69,18 +80,18 @@ impl Entry {
     }
 
     async fn line(&self, connection: &quinn::Connection, has_room: bool) {
-        let Ok(Some((pace, sockets))) =
+        let Ok(Some((clock, sockets))) =
             tokio::time::timeout(PATIENCE, self.open(connection, has_room)).await
         else {
             return;
         };
-        let packed = Mutex::new(packer(pace));
+        let packed = Mutex::new(packer(clock.cells));
         let from_hubs =
             futures::future::join_all((sockets.iter().zip(0_u8..)).filter_map(
                 |(socket, channel)| Some(self.take(socket.as_ref()?, channel, &packed)),
             ));
         tokio::select! {
-            () = self.send(connection, pace, &packed) => {}
+            () = self.send(connection, clock, &packed) => {}
             () = self.receive(connection, &sockets) => {}
             _ = from_hubs => {}
         }
@@ -91,9 +102,13 @@ impl Entry {
         &self,
         connection: &quinn::Connection,
         has_room: bool,
-    ) -> Option<(u8, Vec<Option<UdpSocket>>)> {
+    ) -> Option<(Clock, Vec<Option<UdpSocket>>)> {
         let (mut answers, mut asks) = connection.accept_bi().await.ok()?;
         let open: Open = hear(&mut asks).await.ok()?;
+        let clock = Clock {
+            cells: open.cells,
+            tick: tick(open.pace.unwrap_or_default()),
+        };
         let mut sockets = Vec::new();
         for hub in open.is_sound().then_some(open.hubs).into_iter().flatten() {
             // The others may be reached all the same.
@@ -112,7 +127,7 @@ impl Entry {
         let card = self.card.clone();
         say(&mut answers, &Answer { opened, card }).await.ok()?;
         let _ = answers.finish();
-        (opened == Opened::Yes).then_some((open.pace, sockets))
+        (opened == Opened::Yes).then_some((clock, sockets))
     }
 
     fn reached_at(&self, named: SocketAddr) -> Option<SocketAddr> {
@@ -126,7 +141,7 @@ impl Entry {
         loop {
             // A hub that is away for a moment answers with an error; that is no reason to end the line.
             let Ok(length) = socket.recv(&mut packet).await else {
-                tokio::time::sleep(TICK).await;
+                tokio::time::sleep(AWAY).await;
                 continue;
             };
             let packet = Bytes::copy_from_slice(packet.get(..length).unwrap_or_default());
@@ -139,8 +154,8 @@ impl Entry {
     }
 
     /// Cells to the member, on a clock of their own.
-    async fn send(&self, connection: &quinn::Connection, pace: u8, packer: &Mutex<Packer>) {
-        let mut clock = tokio::time::interval(TICK / u32::from(pace));
+    async fn send(&self, connection: &quinn::Connection, clock: Clock, packer: &Mutex<Packer>) {
+        let mut clock = tokio::time::interval(clock.tick / u32::from(clock.cells));
         clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             clock.tick().await;

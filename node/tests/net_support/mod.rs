@@ -23,6 +23,7 @@ use undertone_node::{
     },
     relay::{Relay, RelayConfig},
 };
+use undertone_protocol::record::Pace;
 
 /// Everything here happens within milliseconds; a busy machine may take longer.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -240,7 +241,7 @@ pub fn heard_media(event: &NetEvent, text: &str) -> Option<Option<PeerId>> {
 
 /// A circle of at most sixteen, this way.
 pub fn by(path: &RelayPath) -> Relayed {
-    Relayed::by(std::slice::from_ref(path), 16).expect("there is a way")
+    Relayed::by(std::slice::from_ref(path), 16, Pace::Usual).expect("there is a way")
 }
 
 /// A relay and its switch.

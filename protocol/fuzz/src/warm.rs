@@ -9,7 +9,7 @@ use undertone_protocol::id::{CircleId, Nonce, PublicKey};
 use undertone_protocol::identity::Secret;
 use undertone_protocol::invite::Token;
 use undertone_protocol::memo;
-use undertone_protocol::record::{AdmissionMode, FloorMode, PuzzleCost, RouteKind};
+use undertone_protocol::record::{AdmissionMode, FloorMode, Pace, PuzzleCost, RouteKind};
 use undertone_protocol::session::{Act, Founding, Session, Stage};
 
 use crate::cast::{LEADER, NEWCOMER, PEOPLE};
@@ -72,6 +72,7 @@ fn warm_up(setting: Setting) -> Warm {
         schedule: None,
         listener_welcome: setting.is_multiple_of(5),
         route: world.route,
+        pace: Pace::Usual,
         recovery_key: world.cast.recovery.public_key(),
         name: "Leader".into(),
         nonce: Nonce::from_bytes([1; 16]),

@@ -57,6 +57,26 @@ impl RouteKind {
     }
 }
 
+/// How often something goes over each line of a relayed circle, whether or not anybody speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Pace {
+    /// Every 20 ms: as often as a voice has a packet.
+    #[default]
+    #[n(0)]
+    Usual,
+    /// Every 40 ms, for thin lines: less data, and sound a little later.
+    #[n(1)]
+    Thin,
+}
+
+impl Pace {
+    /// As it is written: only where it is not the usual one.
+    pub fn named(self) -> Option<Self> {
+        (self != Self::Usual).then_some(self)
+    }
+}
+
 /// How turns are given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
@@ -149,6 +169,9 @@ pub struct Charter {
     /// When the circle meets, in the founder's words ("Tuesdays, 19:00 UTC").
     #[n(15)]
     pub schedule: Option<String>,
+    /// How often something goes over each line; [`Pace::Usual`] when absent.
+    #[n(16)]
+    pub pace: Option<Pace>,
 }
 
 /// How hard the open door's puzzle is.

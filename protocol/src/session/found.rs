@@ -4,7 +4,8 @@ use crate::circle::CircleState;
 use crate::id::{CircleId, Nonce, PublicKey};
 use crate::identity::{Draft, GroupKey};
 use crate::record::{
-    Admission, AdmissionMode, Charter, FloorMode, Join, Pledge, PuzzleCost, Record, Role, RouteKind,
+    Admission, AdmissionMode, Charter, FloorMode, Join, Pace, Pledge, PuzzleCost, Record, Role,
+    RouteKind,
 };
 use crate::texts;
 
@@ -35,6 +36,8 @@ pub struct Founding {
     pub listener_welcome: bool,
     /// How the traffic travels.
     pub route: RouteKind,
+    /// How often something goes over each line.
+    pub pace: Pace,
     /// Can replace the group key.
     pub recovery_key: PublicKey,
     /// The founder's pseudonym in the circle.
@@ -71,6 +74,7 @@ impl Founding {
             nonce: self.nonce,
             puzzle: (self.admission == AdmissionMode::Open).then_some(self.puzzle),
             schedule: self.schedule.clone(),
+            pace: self.pace.named(),
         };
         Ok(group_key.sign(Draft {
             circle: CircleId::UNBORN,

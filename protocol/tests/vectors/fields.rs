@@ -7,9 +7,10 @@ use crate::{Corpus, Must, Sample};
 use undertone_protocol::record::{Kind, MAX_INTEGER};
 
 /// Fields of a body that may be absent.
-const OPTIONAL: [(Kind, u64); 9] = [
+const OPTIONAL: [(Kind, u64); 10] = [
     (Kind::Charter, 14),
     (Kind::Charter, 15),
+    (Kind::Charter, 16),
     (Kind::Join, 3),
     (Kind::Join, 4),
     (Kind::Hello, 6),

@@ -73,6 +73,7 @@ pub fn charter(admission: AdmissionMode) -> Charter {
         nonce: DOOR_NONCE,
         puzzle: None,
         schedule: None,
+        pace: None,
     }
 }
 
@@ -199,7 +200,8 @@ pub fn samples() -> Vec<(&'static str, Record)> {
     let open = Charter {
         puzzle: Some(PuzzleCost::USUAL),
         schedule: Some("Tuesdays, 19:00 UTC".into()),
-        route: RouteKind::Direct,
+        route: RouteKind::TwoHop,
+        pace: Some(Pace::Thin),
         floor: FloorMode::Passive,
         listener_welcome: false,
         ..charter(AdmissionMode::Open)

@@ -132,6 +132,7 @@ impl Limits<'_, '_> {
             ("announcement", 2, 0, 16, "BadField seats"),
             ("epoch", 0, 0, u32::MAX.into(), bad),
             (open, 6, 2, 2, bad),
+            (open, 16, 0, 1, bad),
             ("charter", 10, 0, 1, bad),
             ("charter", 12, 0, 2, bad),
             ("admission", 1, 0, 4, bad),

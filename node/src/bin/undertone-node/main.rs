@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use undertone_node::NodeConfig;
-use undertone_node::api::{AdmissionMode, CircleDraft, Command, FloorMode, RouteDraft};
+use undertone_node::api::{AdmissionMode, CircleDraft, Command, FloorMode, Pace, RouteDraft};
 use undertone_node::audio::{AudioHost, SilentHost, SystemHost};
 
 /// Undertone without a window: take part, lead, run a relay, verify a pledge.
@@ -73,6 +73,9 @@ struct LeadArgs {
     /// other's addresses]
     #[arg(long, value_name = "ADDRESS")]
     relay: Vec<String>,
+    /// With a relay: a packet every 40 ms instead of 20: less data, and sound a little later
+    #[arg(long, requires = "relay")]
+    thin_lines: bool,
     /// Most members, 2 to 16
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=16))]
     members: u8,
@@ -186,6 +189,10 @@ fn lead(args: &LeadArgs) -> Result<ExitCode> {
         route: match args.relay.as_slice() {
             [] => RouteDraft::Direct,
             relays => RouteDraft::Relayed(relays.join(" ")),
+        },
+        pace: match args.thin_lines {
+            true => Pace::Thin,
+            false => Pace::Usual,
         },
     }));
     if args.admit_all {

@@ -8,12 +8,13 @@ use std::{
 
 use libp2p::identity::Keypair;
 use tokio::{sync::mpsc, time::MissedTickBehavior};
+use undertone_protocol::record::Pace;
 
 use super::{
-    TICK,
     cell::Unpacker,
     packer,
     socket::Ends,
+    tick,
     wire::{Answer, Open, Opened, Unsaid, hear, say},
 };
 use crate::net::{
@@ -42,7 +43,9 @@ pub(crate) struct LineConfig {
     /// Where it leads.
     pub(crate) hubs: Vec<SocketAddr>,
     /// Cells a tick that are to come.
-    pub(crate) pace: u8,
+    pub(crate) cells: u8,
+    /// How long a tick is.
+    pub(crate) pace: Pace,
     /// What opens UDP sockets.
     pub(crate) socket: SocketFactory,
     /// Where to tell what the operator of the entry says.
@@ -67,6 +70,7 @@ pub(crate) fn start(config: LineConfig, tasks: &Tasks) -> Result<SocketFactory, 
         ends: Arc::clone(&ends),
         quic,
         entries,
+        cells: config.cells,
         pace: config.pace,
         events: config.events,
     };
@@ -78,7 +82,8 @@ struct Keeper {
     ends: Arc<Ends>,
     quic: QuicConfig,
     entries: Vec<(RelayAddress, quinn::Endpoint)>,
-    pace: u8,
+    cells: u8,
+    pace: Pace,
     events: mpsc::Sender<NetEvent>,
 }
 
@@ -115,8 +120,9 @@ impl Keeper {
         let connection = connecting.map_err(|_| Unsaid)?.await.map_err(|_| Unsaid)?;
         let (mut asks, mut answers) = connection.open_bi().await.map_err(|_| Unsaid)?;
         let open = Open {
-            pace: self.pace,
+            cells: self.cells,
             hubs: self.ends.hubs().iter().map(SocketAddr::to_string).collect(),
+            pace: self.pace.named(),
         };
         say(&mut asks, &open).await?;
         let Answer { opened, card } = hear(&mut answers).await?;
@@ -131,7 +137,7 @@ impl Keeper {
 
     /// Carries cells both ways until the line is dead.
     async fn carry(&self, connection: &quinn::Connection) {
-        let mut clock = tokio::time::interval(TICK);
+        let mut clock = tokio::time::interval(tick(self.pace));
         clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut unpacker = Unpacker::default();
         let mut heard = Instant::now();

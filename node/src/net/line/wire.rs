@@ -4,32 +4,40 @@
 
 use minicbor::{Decode, Encode};
 use quinn::{RecvStream, SendStream};
-use undertone_protocol::operator::MAX_CARD_BYTES;
+use undertone_protocol::{operator::MAX_CARD_BYTES, record::Pace};
 
 use super::cell::CHANNELS;
 
 /// What a line speaks: the protocol of the TLS handshake (ALPN).
 pub(crate) const PROTOCOL: &[u8] = b"undertone/line/1";
-/// Most cells that an entry sends a tick.
-pub(super) const MAX_PACE: u8 = 7;
+/// Most cells that an entry sends a tick: a full circle's, on a thin line, and on others.
+pub(super) const MAX_CELLS: u8 = 10;
+const MAX_USUAL_CELLS: u8 = 7;
 const MAX_BYTES: usize = MAX_CARD_BYTES + 64;
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct Open {
-    /// Cells that the entry is to send each tick, 1–7: enough for a whole circle's voices, whether they talk or not.
+    /// Cells that the entry is to send each tick, 1–10: enough for a whole circle's voices, whether they talk or not.
     #[n(0)]
-    pub(crate) pace: u8,
+    pub(crate) cells: u8,
     /// UDP addresses of hubs; the first is reached on channel 0, and so on.
     #[n(1)]
     pub(crate) hubs: Vec<String>,
+    /// How long a tick is; as usual when absent.
+    #[n(2)]
+    pub(crate) pace: Option<Pace>,
 }
 
 impl Open {
     /// Whether an entry can do that at all.
     pub(crate) fn is_sound(&self) -> bool {
-        (1..=MAX_PACE).contains(&self.pace) && (1..=CHANNELS).contains(&self.hubs.len())
+        let most = match self.pace.unwrap_or_default() {
+            Pace::Usual => MAX_USUAL_CELLS,
+            Pace::Thin => MAX_CELLS,
+        };
+        (1..=most).contains(&self.cells) && (1..=CHANNELS).contains(&self.hubs.len())
     }
 }
 
