@@ -22,6 +22,7 @@ fn behind_routers_everybody_is_heard_when_a_hub_is_killed_and_no_address_is_seen
         length: Duration::from_secs(24),
         turn: Duration::from_secs(4),
         kill_every: Some(Duration::from_secs(16)),
+        move_every: None,
         weather: Weather {
             loss: 0.05,
             delay: Duration::from_millis(80),
@@ -36,8 +37,8 @@ fn behind_routers_everybody_is_heard_when_a_hub_is_killed_and_no_address_is_seen
     println!("{findings}");
     assert!(findings.unheard.is_empty(), "{:?}", findings.unheard);
     assert_eq!(
-        findings.kills.first().map(|k| k.relay.as_str()),
-        Some("hub-0")
+        findings.troubles.first().map(|t| t.what.as_str()),
+        Some("killed hub-0")
     );
     let seen = (findings.seen_by_members, findings.seen_by_hubs);
     assert_eq!(seen, (0, 0));
@@ -47,6 +48,7 @@ fn behind_routers_everybody_is_heard_when_a_hub_is_killed_and_no_address_is_seen
         route: RouteChoice::Direct,
         length: Duration::from_secs(10),
         kill_every: None,
+        move_every: None,
         ..plan
     };
     let control = run(&direct, folder.path(), &mut |_| {}).unwrap();

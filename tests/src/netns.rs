@@ -57,6 +57,8 @@ pub struct Host {
     pub inside: Ipv4Addr,
     /// The address that others see.
     pub outside: Ipv4Addr,
+    /// Its router, if it has one.
+    gateway: Option<Ipv4Addr>,
 }
 
 impl Internet {
@@ -116,6 +118,7 @@ impl Internet {
                 space,
                 inside: outside,
                 outside,
+                gateway: None,
             });
         }
         let router = self.space(&format!("{name}-router"))?;
@@ -169,6 +172,7 @@ impl Internet {
             space,
             inside,
             outside,
+            gateway: Some(gateway),
         })
     }
 
@@ -264,6 +268,35 @@ impl Host {
     pub fn socket(&self, port: u16) -> std::io::Result<UdpSocket> {
         let path = Path::new("/run/netns").join(&self.space);
         bind_within(&path, (self.inside, port).into())
+    }
+
+    /// Takes the cable out.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub fn unplug(&self) -> Result<()> {
+        within(&self.space, "ip", &["link", "set", "out", "down"])
+    }
+
+    /// Puts it in somewhere else, if there is a router: with another address behind that.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub fn plug_elsewhere(&self) -> Result<()> {
+        let Some(gateway) = self.gateway else {
+            return within(&self.space, "ip", &["link", "set", "out", "up"]);
+        };
+        let listed = self
+            .command(Path::new("ip"))
+            .args(["-4", "-o", "addr", "show", "out"])
+            .output()?;
+        let [a, b, c, last] = self.inside.octets();
+        let here = String::from_utf8_lossy(&listed.stdout).contains(&format!("{}/", self.inside));
+        let next = Ipv4Addr::new(a, b, c, if here { last + 1 } else { last });
+        within(&self.space, "ip", &["addr", "flush", "dev", "out"])?;
+        address(&self.space, "out", &format!("{next}/24"))?;
+        let via = ["route", "add", "default", "via", &gateway.to_string()];
+        within(&self.space, "ip", &via)
     }
 
     /// A command to be run there.

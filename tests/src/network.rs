@@ -29,7 +29,9 @@ const OF_EACH: usize = 2;
 /// Gaps that begin this long before a relay is said to be killed, or after, are its.
 const BEFORE: Duration = Duration::from_secs(1);
 const AFTER: Duration = Duration::from_secs(15);
-/// Longest gap that a killed relay may leave.
+/// How long the line of somebody who moves is away.
+const AWAY: Duration = Duration::from_secs(2);
+/// Longest gap that a killed relay may leave, or a line that is back.
 const LONGEST_GAP: Duration = Duration::from_secs(3);
 /// Sound that has settled when everybody is there.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -48,6 +50,8 @@ pub struct Plan {
     pub turn: Duration,
     /// How often a relay is killed; it comes back half as much later.
     pub kill_every: Option<Duration>,
+    /// How often somebody's line is gone, for two seconds, and back with another address.
+    pub move_every: Option<Duration>,
     /// What happens to packets from mouth to ear: half of it on each line.
     pub weather: Weather,
     /// Seeds that.
@@ -56,13 +60,15 @@ pub struct Plan {
     pub program: PathBuf,
 }
 
-/// A relay that was killed.
+/// Something that was taken away.
 #[derive(Debug, Clone, Serialize)]
-pub struct Kill {
-    /// Which.
-    pub relay: String,
+pub struct Trouble {
+    /// What: a relay, or somebody's line.
+    pub what: String,
     /// On the stage's clock.
     pub at: Duration,
+    /// For how long nothing else could take its place.
+    pub away: Duration,
     /// The longest time in which somebody heard nothing of somebody.
     pub longest_gap: Duration,
     /// How many pairs of people had one over 400 ms.
@@ -88,9 +94,9 @@ pub struct Findings {
     pub turns: usize,
     /// Turns that somebody did not hear, and who.
     pub unheard: Vec<String>,
-    /// Relays that were killed.
-    pub kills: Vec<Kill>,
-    /// Longest gap while no relay was away.
+    /// What was taken away.
+    pub troubles: Vec<Trouble>,
+    /// Longest gap at other times.
     pub longest_other_gap: Duration,
     /// How many of those there were, over 400 ms.
     pub other_gaps: usize,
@@ -108,10 +114,11 @@ impl Findings {
     /// What was promised and did not happen.
     pub fn broken(&self) -> Vec<String> {
         let mut broken = self.unheard.clone();
-        for kill in self.kills.iter().filter(|k| k.longest_gap > LONGEST_GAP) {
+        let missed = |t: &&Trouble| t.longest_gap > t.away + LONGEST_GAP;
+        for trouble in self.troubles.iter().filter(missed) {
             broken.push(format!(
-                "{} was missed for {:?}",
-                kill.relay, kill.longest_gap
+                "{} was missed for {:.2?}",
+                trouble.what, trouble.longest_gap
             ));
         }
         if self.seen_by_members + self.seen_by_hubs > 0 {
@@ -134,19 +141,19 @@ impl fmt::Display for Findings {
             self.turns,
             self.unheard.len()
         )?;
-        for kill in &self.kills {
+        for trouble in &self.troubles {
             writeln!(
                 f,
-                "  {} killed {:<14} longest gap {:?}, {} of pairs",
-                clock(kill.at),
-                kill.relay,
-                kill.longest_gap,
-                kill.gaps
+                "  {} {:<22} longest gap {:.2?}, {} of pairs",
+                clock(trouble.at),
+                trouble.what,
+                trouble.longest_gap,
+                trouble.gaps
             )?;
         }
         writeln!(
             f,
-            "  otherwise                     longest gap {:?}, {} in all",
+            "  otherwise                     longest gap {:.2?}, {} in all",
             self.longest_other_gap, self.other_gaps
         )?;
         writeln!(
@@ -191,6 +198,8 @@ pub fn run(plan: &Plan, folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Find
             socket: weather::sockets(host.sockets(), half, half, plan.seed + member as u64),
             listen: (host.inside, 0).into(),
             data: None,
+            // It may be hours.
+            recorded: false,
         }
     };
     let people = gather(cast(plan.members, None, began, &home)?, route, say)?;
@@ -200,19 +209,22 @@ pub fn run(plan: &Plan, folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Find
     let mut watch = Watch::default();
     watch.pause(&people, SETTLE);
     let over = AtomicBool::new(false);
-    let killed = Mutex::new(Vec::new());
+    let names: Vec<_> = people.iter().map(|p| p.name.clone()).collect();
+    let taken = Taken {
+        began,
+        over: &over,
+        so_far: Mutex::default(),
+    };
     let turns = std::thread::scope(|scope| {
-        let killer = scope.spawn(|| kill_in_turn(plan, &mut relays, &over, began, &killed));
+        let killer = scope.spawn(|| taken.kill_in_turn(plan, &mut relays));
+        let mover = scope.spawn(|| taken.move_in_turn(plan, &hosts, &names));
         let turns = turns(plan, &people, &mut watch, say);
         over.store(true, Ordering::Release);
-        let ended = killer.join();
-        turns.and_then(|turns| {
-            ended
-                .map_err(|_| anyhow::anyhow!("the killer panicked"))?
-                .map(|()| turns)
-        })
+        for ended in [killer.join(), mover.join()] {
+            ended.map_err(|_| anyhow::anyhow!("whoever takes things away panicked"))??;
+        }
+        turns
     })?;
-    let names: Vec<_> = people.iter().map(|p| p.name.clone()).collect();
     people.iter().rev().for_each(|person| person.node.stop());
     drop(people);
     internet.end_captures()?;
@@ -228,7 +240,7 @@ pub fn run(plan: &Plan, folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Find
         slowest_to_hear,
         turns: turns.len(),
         unheard: unheard(&turns, &names),
-        kills: Vec::new(),
+        troubles: Vec::new(),
         longest_other_gap: Duration::ZERO,
         other_gaps: 0,
         seen_by_members: 0,
@@ -236,7 +248,7 @@ pub fn run(plan: &Plan, folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Find
         seen_by_entries: 0,
         packets: 0,
     };
-    findings.judge_gaps(&watch.gaps, &lock(&killed));
+    findings.judge_gaps(&watch.gaps, &lock(&taken.so_far));
     let all: BTreeSet<Ipv4Addr> = hosts.iter().flat_map(|h| [h.inside, h.outside]).collect();
     for (member, host) in hosts.iter().enumerate() {
         let others = all
@@ -383,44 +395,65 @@ fn turns(
             break;
         }
         turns.push(take_turn(people, speaker, plan.turn, watch, say)?);
-        for person in people {
-            // Hours of sound are not needed.
-            *lock(&person.said) = Default::default();
-            *lock(&person.heard) = Default::default();
-        }
     }
     Ok(turns)
 }
 
-/// Kills one relay after the other, and has each back before the next goes.
-fn kill_in_turn(
-    plan: &Plan,
-    relays: &mut [NamedRelay],
-    over: &AtomicBool,
+/// What is taken away meanwhile, and when: name, when, for how long nothing takes its place.
+struct Taken<'a> {
     began: Instant,
-    killed: &Mutex<Vec<(String, Duration)>>,
-) -> Result<()> {
-    let Some(every) = plan.kill_every.filter(|_| !relays.is_empty()) else {
-        return Ok(());
-    };
-    let wait = |time: Duration| {
+    over: &'a AtomicBool,
+    so_far: Mutex<Vec<(String, Duration, Duration)>>,
+}
+
+impl Taken<'_> {
+    /// Kills one relay after the other, and has each back before the next goes.
+    fn kill_in_turn(&self, plan: &Plan, relays: &mut [NamedRelay]) -> Result<()> {
+        let Some(every) = plan.kill_every.filter(|_| !relays.is_empty()) else {
+            return Ok(());
+        };
+        for number in (0..relays.len()).cycle() {
+            if self.wait(every / 2) {
+                break;
+            }
+            let relay = &mut relays[number];
+            self.note(format!("killed {}", relay.name), Duration::ZERO);
+            relay.process.kill()?;
+            self.wait(every / 2);
+            relay.process.start_again().context("after it was killed")?;
+        }
+        Ok(())
+    }
+
+    /// Takes one line after the other away, and gives each back with another address.
+    fn move_in_turn(&self, plan: &Plan, hosts: &[Host], names: &[String]) -> Result<()> {
+        let Some(every) = plan.move_every else {
+            return Ok(());
+        };
+        for (host, name) in hosts.iter().zip(names).cycle() {
+            if self.wait(every.saturating_sub(AWAY)) {
+                break;
+            }
+            self.note(format!("moved {name}"), AWAY);
+            host.unplug()?;
+            std::thread::sleep(AWAY);
+            host.plug_elsewhere()?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, what: String, away: Duration) {
+        lock(&self.so_far).push((what, self.began.elapsed(), away));
+    }
+
+    /// Whether it is all over, after so long at most.
+    fn wait(&self, time: Duration) -> bool {
         let until = Instant::now() + time;
-        while Instant::now() < until && !over.load(Ordering::Acquire) {
+        while Instant::now() < until && !self.over.load(Ordering::Acquire) {
             std::thread::sleep(LOOK_EVERY);
         }
-        over.load(Ordering::Acquire)
-    };
-    for number in (0..relays.len()).cycle() {
-        if wait(every / 2) {
-            break;
-        }
-        let relay = &mut relays[number];
-        lock(killed).push((relay.name.clone(), began.elapsed()));
-        relay.process.kill()?;
-        wait(every / 2);
-        relay.process.start_again().context("after it was killed")?;
+        self.over.load(Ordering::Acquire)
     }
-    Ok(())
 }
 
 fn unheard(turns: &[Turn], names: &[String]) -> Vec<String> {
@@ -442,20 +475,21 @@ fn unheard(turns: &[Turn], names: &[String]) -> Vec<String> {
 }
 
 impl Findings {
-    fn judge_gaps(&mut self, gaps: &[Gap], killed: &[(String, Duration)]) {
+    fn judge_gaps(&mut self, gaps: &[Gap], taken: &[(String, Duration, Duration)]) {
         let of = |gap: &Gap, at: Duration| gap.from + BEFORE >= at && gap.from <= at + AFTER;
         let longest = |gaps: &[&Gap]| gaps.iter().map(|g| g.to - g.from).max().unwrap_or_default();
-        for (relay, at) in killed {
+        for (what, at, away) in taken {
             let theirs: Vec<_> = gaps.iter().filter(|gap| of(gap, *at)).collect();
-            self.kills.push(Kill {
-                relay: relay.clone(),
+            self.troubles.push(Trouble {
+                what: what.clone(),
                 at: *at,
+                away: *away,
                 longest_gap: longest(&theirs),
                 gaps: theirs.len(),
             });
         }
         let others: Vec<_> = (gaps.iter())
-            .filter(|gap| !killed.iter().any(|(_, at)| of(gap, *at)))
+            .filter(|gap| !taken.iter().any(|(_, at, _)| of(gap, *at)))
             .collect();
         self.longest_other_gap = longest(&others);
         self.other_gaps = others.len();

@@ -27,6 +27,8 @@ pub struct Home {
     pub listen: SocketAddr,
     /// Its data folder; none if it is to keep nothing.
     pub data: Option<PathBuf>,
+    /// Whether sound is kept, said and heard.
+    pub recorded: bool,
 }
 
 impl Home {
@@ -36,6 +38,7 @@ impl Home {
             socket,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             data: None,
+            recorded: true,
         }
     }
 }
@@ -83,13 +86,17 @@ impl Person {
                 }
                 // Called when the last of these samples has been spoken.
                 let length = Duration::from_secs_f64(frame.len() as f64 / 48_000.0);
-                lock(&said).write(began.elapsed().saturating_sub(length), frame);
+                if home.recorded {
+                    lock(&said).write(began.elapsed().saturating_sub(length), frame);
+                }
             }
         };
         let headphones = {
             let heard = Arc::clone(&heard);
             move |samples: &[f32], at: Instant| {
-                lock(&heard).write(at.saturating_duration_since(began), samples);
+                if home.recorded {
+                    lock(&heard).write(at.saturating_duration_since(began), samples);
+                }
             }
         };
         let host = MemoryHost::new(Box::new(microphone), Box::new(headphones));
@@ -152,9 +159,12 @@ impl Person {
         self.began.elapsed()
     }
 
-    /// What happened so far, and when.
-    pub fn seen(&self) -> Vec<(Duration, Event)> {
-        lock(&self.seen).clone()
+    /// Of what happened so far, whatever is asked for, in order.
+    pub fn seen<T>(&self, what: impl Fn(&Event) -> Option<T>) -> Vec<T> {
+        lock(&self.seen)
+            .iter()
+            .filter_map(|(_, e)| what(e))
+            .collect()
     }
 
     /// When something first happened.

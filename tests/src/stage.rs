@@ -322,7 +322,7 @@ fn begin_turn(people: &[Person], speaker: usize, watch: &mut Watch) -> Result<Du
 
 fn turns_of(person: &Person, key: &PublicKey) -> usize {
     let mine = |e: &Event| matches!(e, Event::TurnBegan { member } if member == key);
-    person.seen().iter().filter(|(_, e)| mine(e)).count()
+    person.seen(|e| mine(e).then_some(())).len()
 }
 
 /// Raises a hand, speaks for so long, and gives the turn back.
@@ -338,6 +338,8 @@ pub fn take_turn(
 ) -> Result<Turn> {
     let from = begin_turn(people, speaker, watch)?;
     watch.pause(people, slot.saturating_sub(Duration::from_millis(250)));
+    let key = people[speaker].key()?;
+    let views: Vec<_> = people.iter().map(|person| view_of(person, &key)).collect();
     let ears = watch.end_turn(people);
     people[speaker].speak(false);
     let to = people[speaker].now();
@@ -351,12 +353,37 @@ pub fn take_turn(
         people[speaker].name,
         ears.len()
     ));
+    if ears.len() < others {
+        views.iter().for_each(|view| say(view));
+    }
     Ok(Turn {
         speaker,
         from,
         to,
         ears,
     })
+}
+
+/// How somebody sees a turn.
+fn view_of(person: &Person, speaker: &PublicKey) -> String {
+    let Some(circle) = person.circle() else {
+        return format!("        {} is not in the circle", person.name);
+    };
+    let name = |key: &PublicKey| {
+        let member = circle.members.iter().find(|m| m.key == *key);
+        member.map_or("somebody", |m| m.name.as_str()).to_owned()
+    };
+    let turn = circle.turn.as_ref().map(|turn| name(&turn.holder));
+    let member = circle.members.iter().find(|m| m.key == *speaker);
+    format!(
+        "        {} sees the turn of {}, them {:?} at {:.0} dB; {:?}, microphone {:.0} dB",
+        person.name,
+        turn.unwrap_or_else(|| "nobody".into()),
+        member.map(|m| m.connection),
+        loudness(person, speaker),
+        circle.heard,
+        person.node.snapshot().sound.input_level_db,
+    )
 }
 
 /// The level at which somebody is heard now, dBFS.

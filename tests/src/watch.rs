@@ -63,6 +63,13 @@ impl Watch {
 
     fn look(&mut self, listener: usize, person: &Person) {
         let now = person.now();
+        let speaking: Vec<_> = match &self.turn {
+            Some(turn) => streams_of(person)
+                .into_iter()
+                .filter(|(member, _)| *member == turn.speaker)
+                .collect(),
+            None => Vec::new(),
+        };
         for stream in person.node.voice().status().streams {
             let (ear, stats) = ((listener, stream.stream.0), stream.stats);
             let frames = Frames {
@@ -78,8 +85,7 @@ impl Watch {
                 continue;
             }
             let Some(turn) = &mut self.turn else { continue };
-            let mut streams = streams_of(person);
-            if streams.any(|(member, id)| member == turn.speaker && id == stream.stream.0) {
+            if speaking.iter().any(|(_, id)| *id == stream.stream.0) {
                 let (last, loudest) = &mut turn.heard[listener];
                 let (from, to) = (std::mem::replace(last, now), now);
                 if to.saturating_sub(from) >= GAP {
@@ -139,12 +145,9 @@ impl Watch {
     }
 }
 
-fn streams_of(person: &Person) -> impl Iterator<Item = (PublicKey, u32)> {
-    person
-        .seen()
-        .into_iter()
-        .filter_map(|(_, event)| match event {
-            Event::StreamOpened { member, stream } => Some((member, stream)),
-            _ => None,
-        })
+fn streams_of(person: &Person) -> Vec<(PublicKey, u32)> {
+    person.seen(|event| match event {
+        Event::StreamOpened { member, stream } => Some((*member, *stream)),
+        _ => None,
+    })
 }

@@ -31,6 +31,9 @@ struct Args {
     /// A relay is killed every so many seconds, and is back after half of that; 0 for never
     #[arg(long, default_value_t = 240)]
     kill_every: u64,
+    /// Somebody's line is gone every so many seconds, for two, and back with another address; 0 for never
+    #[arg(long, default_value_t = 0)]
+    move_every: u64,
     /// How late packets are from mouth to ear, milliseconds
     #[arg(long, default_value_t = 80)]
     delay: u64,
@@ -78,6 +81,7 @@ fn check(args: &Args) -> Result<bool> {
         length: Duration::from_secs(args.seconds),
         turn: Duration::from_secs(args.turn),
         kill_every: (args.kill_every > 0).then(|| Duration::from_secs(args.kill_every)),
+        move_every: (args.move_every > 0).then(|| Duration::from_secs(args.move_every)),
         weather: Weather {
             loss: args.loss,
             delay: Duration::from_millis(args.delay),
@@ -102,6 +106,7 @@ fn check(args: &Args) -> Result<bool> {
         length: Duration::from_secs(16),
         turn: Duration::from_secs(4),
         kill_every: None,
+        move_every: None,
         ..plan
     };
     let folder = tempfile::tempdir()?;

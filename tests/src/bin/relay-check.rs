@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use undertone_node::net::{RelayPath, RouteKey};
 use undertone_tests::attack::{self, Attack, Outcome};
 use undertone_tests::guest::{Gateway, Port, attach, hear, preface, say};
@@ -49,6 +49,9 @@ struct Args {
     /// How long each attack lasts, seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// A js-libp2p peer (tests/foreign/foreign.mjs, beside its node_modules) that is to meet the relay too
+    #[arg(long, value_name = "FILE.mjs")]
+    foreign: Option<PathBuf>,
     /// Where to write the findings
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
@@ -102,11 +105,33 @@ struct Attacked {
     cores: f64,
 }
 
+/// What another libp2p does, which means no harm and talks nonsense.
+#[derive(Serialize)]
+struct Foreign {
+    outcome: Babble,
+    before: Window,
+    during: Window,
+}
+
+/// What it says of itself.
+#[derive(Serialize, Deserialize)]
+struct Babble {
+    connected: u64,
+    pings: u64,
+    protocols: Vec<String>,
+    streams: u64,
+    refused: u64,
+    bytes: u64,
+    /// Topics and messages that it was told.
+    told: u64,
+}
+
 #[derive(Serialize)]
 struct Findings {
     costs: Vec<Cost>,
     crowd: Crowd,
     attacks: Vec<Attacked>,
+    foreign: Option<Foreign>,
 }
 
 fn main() -> ExitCode {
@@ -204,10 +229,36 @@ async fn check(args: &Args) -> Result<bool> {
         );
         attacks.push(attacked);
     }
+    let foreign = match &args.foreign {
+        Some(script) => Some(foreign(&folder.path().join("foreign"), script, args.seconds).await?),
+        None => None,
+    };
+    if let Some(Foreign {
+        outcome,
+        before,
+        during,
+    }) = &foreign
+    {
+        println!(
+            "Another libp2p: {} connections, {} pings answered; it speaks {}; then {} streams of nonsense, {:.1} MB, and \
+             {} refused; told {}; p99 {:.0} → {:.0} ms, {:.2} % heard",
+            outcome.connected,
+            outcome.pings,
+            outcome.protocols.join(" "),
+            outcome.streams,
+            outcome.bytes as f64 / 1e6,
+            outcome.refused,
+            outcome.told,
+            before.p99,
+            during.p99,
+            100.0 * during.heard
+        );
+    }
     let findings = Findings {
         costs,
         crowd,
         attacks,
+        foreign,
     };
     if let Some(path) = &args.report {
         let json = serde_json::to_string_pretty(&findings)?;
@@ -236,6 +287,14 @@ impl Findings {
             }
             if attacked.outcome.told > 0 || attacked.during.strange > 0 {
                 broken.push(format!("{name}: somebody was told what was not for them"));
+            }
+        }
+        if let Some(foreign) = &self.foreign {
+            if foreign.outcome.pings < 2 || foreign.outcome.told > 0 {
+                broken.push("another libp2p was not answered, or told too much".into());
+            }
+            if foreign.during.p99 > foreign.before.p99 + LATER {
+                broken.push("another libp2p: sound came late".into());
             }
         }
         broken
@@ -360,5 +419,28 @@ async fn attacked(folder: &Path, attack: Attack, seconds: u64) -> Result<Attacke
         memory_mib: usage.resident as f64 / 1024.0,
         peak_mib: usage.peak as f64 / 1024.0,
         cores: (usage.cpu - used.cpu).as_secs_f64() / begun.elapsed().as_secs_f64(),
+    })
+}
+
+async fn foreign(folder: &Path, script: &Path, seconds: u64) -> Result<Foreign> {
+    let (relay, way) = relay(folder, "")?;
+    let probe = Probe::start(&way, TALKING, RouteKey([1; 32])).await?;
+    tokio::time::sleep(CALM).await;
+    let before = probe.listen(BEFORE).await;
+    probe.begin();
+    let peer = Command::new("nice")
+        .args(["-n", "19", "node"])
+        .arg(script)
+        .args([&relay.hub, &seconds.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("nice does not start")?;
+    let ended = tokio::task::spawn_blocking(|| peer.wait_with_output()).await??;
+    let during = probe.window();
+    ensure!(ended.status.success(), "the other libp2p did not end well");
+    Ok(Foreign {
+        outcome: serde_json::from_slice(&ended.stdout).context("what the other libp2p says")?,
+        before,
+        during,
     })
 }
