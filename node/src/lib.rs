@@ -13,7 +13,7 @@ pub mod relay;
 pub mod speech;
 pub mod store;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -103,7 +103,7 @@ pub struct NodeConfig {
     pub data: Option<PathBuf>,
     /// The sound devices.
     pub audio: Arc<dyn AudioHost>,
-    /// Where to listen in direct circles.
+    /// Where to listen in direct circles. Of several, those that this machine has.
     pub listen: Vec<SocketAddr>,
     /// How UDP sockets are opened.
     pub socket: SocketFactory,
@@ -122,7 +122,10 @@ impl NodeConfig {
         Ok(Self {
             data: Some(folders.data_dir().to_owned()),
             audio: Arc::new(SystemHost::new()),
-            listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))],
+            listen: vec![
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+                SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+            ],
             socket: udp_sockets(),
         })
     }

@@ -6,16 +6,17 @@ mod net_support;
 
 use std::{
     collections::HashSet,
-    net::SocketAddr,
+    net::{Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, atomic::Ordering::Relaxed},
 };
 
 use bytes::Bytes;
 use libp2p::{PeerId, identity::Keypair};
 use net_support::{LOCAL, TOPIC, TestNode, heard, heard_media};
+use tokio_util::sync::CancellationToken;
 use undertone_node::net::{
-    MAX_CONTROL_BYTES, NetCommand, NetEvent, NetworkConfig, Refusal, RouteKey, SocketFactory,
-    Topic, udp_sockets,
+    self, MAX_CONTROL_BYTES, NetCommand, NetError, NetEvent, NetworkConfig, Refusal, RouteKey,
+    SocketFactory, Topic, udp_sockets,
 };
 
 /// A socket factory that notes each local address it hands out.
@@ -26,6 +27,58 @@ fn noting(bound: &Arc<Mutex<Vec<SocketAddr>>>) -> SocketFactory {
         bound.lock().unwrap().push(socket.local_addr()?);
         Ok(socket)
     })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_meet_over_ipv6_where_there_is_one() {
+    let local6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    if std::net::UdpSocket::bind(local6).is_err() {
+        println!("SKIPPED: no IPv6 on this machine");
+        return;
+    }
+    let both = || NetworkConfig::direct(Keypair::generate_ed25519(), vec![LOCAL, local6]);
+    let (mut a, mut b) = (TestNode::start(both()), TestNode::start(both()));
+    for node in [&a, &b] {
+        node.command(NetCommand::Subscribe(TOPIC)).await;
+    }
+    let sixth = b.network.local_addrs.iter().find(|addr| addr.is_ipv6());
+    a.command(NetCommand::Dial {
+        peer: b.peer(),
+        addrs: vec![*sixth.unwrap()],
+    })
+    .await;
+    let remote = b
+        .expect("a", |e| match e {
+            NetEvent::Connected { remote, .. } => Some(*remote),
+            _ => None,
+        })
+        .await;
+    assert!(remote.is_ipv6());
+    a.subscribed(b.peer()).await;
+    a.publish("over IPv6").await;
+    b.hears("over IPv6").await;
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_without_ipv6_listens_on_ipv4() {
+    let plain = udp_sockets();
+    let without: SocketFactory = Arc::new(move |addr| match addr.is_ipv6() {
+        true => Err(std::io::ErrorKind::Unsupported.into()),
+        false => plain(addr),
+    });
+    let any6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    let config = |listen| NetworkConfig {
+        socket: without.clone(),
+        ..NetworkConfig::direct(Keypair::generate_ed25519(), listen)
+    };
+    let node = TestNode::start(config(vec![LOCAL, any6]));
+    assert!(node.network.local_addrs.iter().all(SocketAddr::is_ipv4));
+    assert!(!node.network.local_addrs.is_empty());
+    node.stop().await;
+    let nowhere = net::start(config(vec![any6]), CancellationToken::new());
+    assert!(matches!(nowhere, Err(NetError::Socket(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

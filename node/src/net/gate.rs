@@ -25,6 +25,8 @@ pub(crate) struct GateLimits {
     pub(crate) connections: u32,
     /// Attempts to connect.
     pub(crate) attempts: Budget,
+    /// Connections at a time of all who are not trusted: beyond them nothing is spent on a handshake.
+    pub(crate) strangers: u32,
     /// Handshakes under way, of all addresses, from which on addresses have to be proven.
     pub(crate) unproven: u32,
 }
@@ -40,6 +42,7 @@ impl GateLimits {
             per_second: 4.0,
             burst: 64.0,
         },
+        strangers: 64,
         unproven: 16,
     };
 }
@@ -63,6 +66,7 @@ struct Visitor {
 #[derive(Default)]
 struct State {
     visitors: HashMap<IpAddr, Visitor>,
+    strangers: u32,
     pending: u32,
     closed: bool,
 }
@@ -91,7 +95,8 @@ impl Gate {
     /// Somebody knocks from this address, which QUIC has seen `proven` or not.
     pub(crate) fn ask(self: &Arc<Self>, address: IpAddr, proven: bool, now: Instant) -> Answer {
         let limits = self.limits;
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         if state.closed {
             return Answer::Refuse;
         }
@@ -113,16 +118,21 @@ impl Gate {
             seen: now,
         });
         visitor.seen = now;
-        if !self.trusted.contains(&network)
-            && (visitor.open >= limits.connections || !visitor.attempts.take(1.0, now))
+        let is_stranger = !self.trusted.contains(&network);
+        if is_stranger
+            && (visitor.open >= limits.connections
+                || !visitor.attempts.take(1.0, now)
+                || state.strangers >= limits.strangers)
         {
             return Answer::Refuse;
         }
         visitor.open += 1;
+        state.strangers += u32::from(is_stranger);
         state.pending += 1;
         Answer::Welcome(Place {
             gate: Arc::clone(self),
             network,
+            is_stranger,
             pending: true,
         })
     }
@@ -136,6 +146,7 @@ impl Gate {
 pub(crate) struct Place {
     gate: Arc<Gate>,
     network: IpAddr,
+    is_stranger: bool,
     pending: bool,
 }
 
@@ -151,7 +162,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.established();
-        if let Some(visitor) = self.gate.lock().visitors.get_mut(&self.network) {
+        let mut state = self.gate.lock();
+        state.strangers -= u32::from(self.is_stranger);
+        if let Some(visitor) = state.visitors.get_mut(&self.network) {
             visitor.open -= 1;
         }
     }
@@ -180,6 +193,7 @@ mod tests {
                     per_second: 1.0,
                     burst: 4.0,
                 },
+                strangers: 7,
                 unproven: 3,
             },
             vec![address(9)],
@@ -246,6 +260,19 @@ mod tests {
         assert_eq!(gate.lock().visitors.len(), MOST_VISITORS);
         drop(welcome(one_more(now + REMEMBERED)));
         assert_eq!(gate.lock().visitors.len(), 1);
+    }
+
+    #[test]
+    fn strangers_have_so_much_room_together_and_entries_their_own() {
+        let (gate, now) = (gate(), Instant::now());
+        let mut strangers: Vec<_> = (1..=7)
+            .map(|last| welcome(gate.ask(address(10 + last), true, now)))
+            .collect();
+        let one_more = || gate.ask(address(1), true, now);
+        assert!(matches!(one_more(), Answer::Refuse));
+        let _entry = welcome(gate.ask(address(9), true, now));
+        strangers.pop();
+        drop(welcome(one_more()));
     }
 
     #[test]

@@ -275,13 +275,14 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
         }
     };
     let listens = hubs.is_empty();
-    let endpoints = binds
-        .into_iter()
-        .map(|bind| {
-            quic.endpoint(sockets(bind).map_err(NetError::Socket)?, listens)
-                .map_err(NetError::Socket)
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let open = |bind: &SocketAddr| quic.endpoint(sockets(*bind)?, listens);
+    let (opened, failed): (Vec<_>, Vec<_>) = binds.iter().map(open).partition(Result::is_ok);
+    // A machine without IPv6, say, has what it has.
+    let elsewhere = listens && !opened.is_empty();
+    if let Some(Err(error)) = failed.into_iter().next().filter(|_| !elsewhere) {
+        return Err(NetError::Socket(error));
+    }
+    let endpoints: Vec<_> = opened.into_iter().flatten().collect();
     let bound: Vec<SocketAddr> = endpoints
         .iter()
         .filter_map(|e| e.local_addr().ok())

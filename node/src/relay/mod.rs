@@ -190,6 +190,8 @@ impl Relay {
         let limits = GateLimits {
             connections: config.limits.connections_per_address,
             attempts: config.limits.attempts,
+            // Members come by an entry: nobody else is to take their room at the hub.
+            strangers: config.limits.connections / 2,
             unproven: config.limits.pending / 4,
         };
         // Whoever comes by our own entry comes from this machine.
@@ -204,7 +206,13 @@ impl Relay {
             hubs: reached(&hubs, &bound, &config.entry.hubs),
             card,
             limits: config.limits,
-            gate: Gate::new(limits, Vec::new()),
+            gate: Gate::new(
+                GateLimits {
+                    strangers: config.limits.lines,
+                    ..limits
+                },
+                Vec::new(),
+            ),
             counters: Arc::clone(&hub.counters),
             tasks: tasks.clone(),
         });

@@ -47,9 +47,10 @@ struct Common {
     /// The pseudonym others will see
     #[arg(long)]
     name: String,
-    /// In a direct circle, where others can reach this node
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:0")]
-    listen: SocketAddr,
+    /// In a direct circle, where others can reach this node; may be given several times [default: any port of any
+    /// address, IPv4 and IPv6]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Vec<SocketAddr>,
     /// Take no part in sound: no device is opened, and silence is sent
     #[arg(long)]
     no_sound: bool,
@@ -135,7 +136,9 @@ impl Common {
         };
         let mut config = NodeConfig::desktop()?;
         config.audio = audio;
-        config.listen = vec![self.listen];
+        if !self.listen.is_empty() {
+            config.listen.clone_from(&self.listen);
+        }
         if let Some(data) = &self.data {
             config.data = Some(data.clone());
         }
