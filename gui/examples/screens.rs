@@ -181,6 +181,14 @@ fn main() {
         w.run_steps(2);
         w.get_by_label("Turns pass on by themselves").scroll_to_me();
     });
+    studio.take("start-relayed", &home, |w| {
+        w.get_by_role_and_label(egui::accesskit::Role::Button, "Start a circle")
+            .click_accesskit();
+        w.run_steps(2);
+        press(w, "Through community relays");
+        press(w, "For thin lines");
+        w.get_by_label("For thin lines").scroll_to_me();
+    });
     studio.thanks();
     studio.take("member", &samples::inside(samples::circle(7)), |w| {
         press(w, "Slow River, speaking, two minutes left");
