@@ -25,6 +25,8 @@ pub(crate) enum Lobby {
     Voice,
     /// Where to go.
     Home,
+    /// Finding a circle by topic.
+    Find,
     /// Founding a circle.
     Start,
 }
@@ -67,6 +69,24 @@ pub(crate) struct AtDoor {
     pub(crate) page: DoorPage,
     /// Marks of the clauses ticked.
     pub(crate) ticked: BTreeSet<&'static str>,
+}
+
+/// What somebody looks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FindForm {
+    pub(crate) relays: String,
+    pub(crate) language: String,
+    pub(crate) topic: String,
+}
+
+impl Default for FindForm {
+    fn default() -> Self {
+        Self {
+            relays: String::new(),
+            language: "en".to_owned(),
+            topic: String::new(),
+        }
+    }
 }
 
 /// The form of a new circle.
@@ -185,6 +205,7 @@ pub(crate) struct ViewState {
     pub(crate) errand: Option<Errand>,
     pub(crate) name: String,
     pub(crate) invite: String,
+    pub(crate) find: FindForm,
     pub(crate) draft: DraftForm,
     pub(crate) door: AtDoor,
     pub(crate) inside: Inside,
@@ -202,6 +223,7 @@ impl ViewState {
             errand,
             name: text::suggest(""),
             invite: String::new(),
+            find: FindForm::default(),
             draft: DraftForm::default(),
             door: AtDoor::default(),
             inside: Inside::default(),

@@ -31,6 +31,8 @@ pub enum Command {
     /// Hear oneself as others will: the morphed microphone on the headphones. Not inside a circle.
     VoiceCheck(bool),
 
+    /// Look for circles that leaders have announced.
+    FindCircles(Search),
     /// Found a circle and lead it.
     StartCircle(CircleDraft),
     /// Look at the door behind an invite link.
@@ -115,6 +117,8 @@ pub enum Command {
     StayInTouch(PublicKey, String),
     /// Leave, and ask everybody to delete what they hold of one.
     Erase,
+    /// Leader: show the circle in its relays' directories, or no longer.
+    Announce(Announcing),
     /// Make another single-use invite, for a circle that asks for one.
     RenewInvite,
 
@@ -147,6 +151,75 @@ pub struct CircleDraft {
     pub route: RouteDraft,
     /// How often something goes over each line of a relayed circle.
     pub pace: Pace,
+}
+
+/// Where, and for what, somebody looks for circles. Topics are looked through on one's own machine: nobody else learns
+/// which one it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Relays whose directories are asked, as in [`RouteDraft::Relayed`].
+    pub relays: String,
+    /// Language of the conversation, such as "en"; empty for all.
+    pub language: String,
+}
+
+/// How a circle is shown in its relays' directories, to everybody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Announcing {
+    /// Not at all.
+    #[default]
+    No,
+    /// People may come now; until the leader leaves.
+    Now,
+    /// It meets then, minutes since 1970 UTC.
+    At(u64),
+}
+
+/// What has come of a [`Search`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What was looked for.
+    pub search: Search,
+    /// Circles, those that are open now first and then by time, or why there are none; nothing while it is looked for.
+    pub result: Option<Result<Vec<Listed>, String>>,
+}
+
+/// A circle in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Which.
+    pub circle: CircleId,
+    /// What it is about.
+    pub topic: String,
+    /// Its own name.
+    pub title: String,
+    /// Language of the conversation.
+    pub language: String,
+    /// Whether the leader is asked for each newcomer.
+    pub admission: AdmissionMode,
+    /// How many may still come in.
+    pub seats: u8,
+    /// When it meets, minutes since 1970 UTC; now when absent.
+    pub next_meeting: Option<u64>,
+    /// When the circle meets, in the founder's words.
+    pub schedule: Option<String>,
+    /// Whether a listener may attend.
+    pub listener_welcome: bool,
+    /// How the traffic travels.
+    pub route: RouteKind,
+    /// Leads to its door.
+    pub link: String,
+}
+
+/// Whether and how a circle one leads is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// What one wants.
+    pub wish: Announcing,
+    /// Minutes since 1970 UTC until which it is shown now.
+    pub shown_until: Option<u64>,
+    /// Why it is not, in one plain sentence; it is tried again.
+    pub problem: Option<String>,
 }
 
 /// How the traffic of a new circle travels.
@@ -201,6 +274,10 @@ pub struct Snapshot {
     pub sound: Sound,
     /// Where the person is.
     pub place: Place,
+    /// Relays used last, as in [`RouteDraft::Relayed`].
+    pub relays: String,
+    /// What one looked for last, and what was found.
+    pub found: Option<Found>,
     /// Something to be told, until dismissed.
     pub notice: Option<Notice>,
 }
@@ -350,6 +427,8 @@ pub struct Circle {
     pub door_open: bool,
     /// Whether one is asked to cease, and has not said that one heard it.
     pub asked_to_cease: bool,
+    /// Leader: whether it is shown in directories; none where it cannot be.
+    pub announced: Option<Announced>,
 }
 
 impl Circle {

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod audio;
 mod driver;
+pub use driver::find_circles;
 pub mod entropy;
 pub mod net;
 mod practice;
@@ -59,6 +60,9 @@ pub enum NodeError {
     /// Not a relay's address.
     #[error("not the address of a relay")]
     BadRelay,
+    /// The circle cannot be shown in a directory, or not by this person.
+    #[error("this circle cannot be announced")]
+    NotAnnounceable,
     /// The charter promises two hops, and the invite's ways have a relay that is both.
     #[error(
         "this circle goes through two operators' relays, and the invite leads through one that would see both ends"

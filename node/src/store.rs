@@ -85,6 +85,9 @@ pub struct Settings {
     /// Parts of the clean-up: 1 echo, 2 noise, 4 gain. All, where nothing was chosen.
     #[n(6)]
     pub clean_up: Option<u8>,
+    /// The ways to relays used last.
+    #[n(7)]
+    pub relays: Option<String>,
 }
 
 /// What is needed to come back to a circle, besides its records.
@@ -127,6 +130,9 @@ pub struct CircleFile {
     /// How often something goes over each line; the usual when absent.
     #[n(11)]
     pub pace: Option<Pace>,
+    /// Minutes since 1970 UTC of the meeting that is announced, for its leader.
+    #[n(12)]
+    pub announced: Option<u64>,
 }
 
 impl CircleFile {
@@ -495,6 +501,7 @@ mod tests {
             token: None,
             members: Some(8),
             pace: None,
+            announced: None,
         }
     }
 
@@ -547,6 +554,7 @@ mod tests {
         let old = CircleFile {
             members: None,
             pace: None,
+            announced: None,
             ..file(1)
         };
         // One entry fewer, as it was.

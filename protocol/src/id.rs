@@ -27,6 +27,18 @@ macro_rules! fixed_bytes {
             pub fn to_hex(&self) -> String {
                 self.0.iter().map(|b| format!("{b:02x}")).collect()
             }
+            /// Reads what [`to_hex`](Self::to_hex) writes.
+            pub fn from_hex(hex: &str) -> Option<Self> {
+                let digits = hex.as_bytes();
+                if digits.len() != 2 * $size || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    return None;
+                }
+                let mut bytes = [0; $size];
+                for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+                    *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+                }
+                Some(Self(bytes))
+            }
         }
 
         impl fmt::Debug for $name {

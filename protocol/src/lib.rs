@@ -7,6 +7,7 @@
 
 pub mod circle;
 mod cose;
+pub mod directory;
 pub mod id;
 pub mod identity;
 pub mod invite;

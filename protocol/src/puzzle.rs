@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! password = answer (8 B, big-endian) ‖ who knocks (32 B)
-//! salt     = SHA-256("undertone/1/puzzle" ‖ circle ‖ pledge id)
+//! salt     = SHA-256("undertone/1/puzzle" ‖ circle ‖ purpose), a pledge's id or an announcement's stamp
 //! ```
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -25,8 +25,8 @@ pub struct Puzzle {
     pub circle: CircleId,
     /// Who knocks.
     pub author: PublicKey,
-    /// Their pledge: a new one is a new puzzle.
-    pub pledge: RecordId,
+    /// What for: their pledge, so that a new one is a new puzzle, or an announcement (`directory`).
+    pub purpose: RecordId,
 }
 
 impl Puzzle {
@@ -40,7 +40,7 @@ impl Puzzle {
         let mut salt = Sha256::new();
         salt.update(b"undertone/1/puzzle");
         salt.update(self.circle.as_bytes());
-        salt.update(self.pledge.as_bytes());
+        salt.update(self.purpose.as_bytes());
         let mut tag = [0; 32];
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let hashed = argon.hash_password_into(&password, &salt.finalize(), &mut tag);
@@ -69,7 +69,7 @@ mod tests {
             },
             circle: CircleId::from_bytes([1; 32]),
             author: PublicKey::from_bytes([2; 32]),
-            pledge: RecordId::from_bytes([3; 32]),
+            purpose: RecordId::from_bytes([3; 32]),
         };
         let answer = puzzle.solve(|| true).unwrap();
         assert!(puzzle.is_answer(answer));

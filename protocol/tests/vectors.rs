@@ -574,7 +574,7 @@ fn puzzles() {
             },
             circle: circle(),
             author: person(ANN).public_key(),
-            pledge: sign(pledge()).id(),
+            purpose: sign(pledge()).id(),
         };
         let answer = puzzle.solve(|| true).unwrap() + more;
         assert_eq!(puzzle.is_answer(answer), more == 0, "{name}");
@@ -585,7 +585,7 @@ fn puzzles() {
                 ("zero_bits", u64::from(zero_bits).into()),
                 ("circle", puzzle.circle.to_hex().into()),
                 ("author", puzzle.author.to_hex().into()),
-                ("pledge", puzzle.pledge.to_hex().into()),
+                ("pledge", puzzle.purpose.to_hex().into()),
                 ("answer", answer.into()),
                 ("fits", (more == 0).into()),
             ],

@@ -140,7 +140,7 @@ BODIES = {
     10: ("TurnRelease", fields(key, ident)),
     11: ("Leave", told),
     12: ("Epoch", epoch),
-    13: ("Announcement", fields(data(), number(16), k1=number())),
+    13: ("Announcement", fields(data(), number(16), words(2048), number(), k1=number())),
     14: ("Reinstatement", told),
     15: ("Delegation", fields(key, number(3, 1))),
     16: ("Revocation", fields(key, cut)),

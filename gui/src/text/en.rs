@@ -2,17 +2,17 @@
 
 mod sentences;
 
-use undertone_node::api::{Heard, RouteKind};
+use undertone_node::api::{AdmissionMode, Heard, RouteKind};
 
 use self::sentences::{
-    character_name, character_remark, difference_is, gratitude, language_name, lower_first,
-    member_marks, member_sentence, removal_span, role_name, role_remark, span, time_left,
-    upper_first,
+    character_name, character_remark, difference_is, gratitude, language_name, long_span,
+    lower_first, member_marks, member_sentence, removal_span, role_name, role_remark, span,
+    time_left, upper_first,
 };
 use super::{
     AppWords, AppearanceWords, AskingWords, CircleWords, ConnectingWords, DoorWords, FarewellWords,
-    HomeWords, LeaderWords, MemberWords, NameWords, StartWords, VoiceWords, WaitingWords,
-    WelcomeWords, Words,
+    FindWords, HomeWords, LeaderWords, MemberWords, NameWords, StartWords, VoiceWords,
+    WaitingWords, WelcomeWords, Words,
 };
 
 pub(super) const WORDS: Words = Words {
@@ -103,6 +103,9 @@ pub(super) const WORDS: Words = Words {
             A safe place to try every button.",
         practice_take_part: "Practise taking part",
         practice_lead: "Practise leading",
+        find: "Find a circle",
+        find_about: "What leaders have announced through community relays, by topic. Nobody there learns who looked, or for what.",
+        find_go: "Look for a circle",
         join: "Join with an invite",
         join_about: "Somebody gave you a link. You read its rules before anybody there sees you.",
         join_field: "Invite link",
@@ -113,6 +116,48 @@ pub(super) const WORDS: Words = Words {
         start_go: "Start a circle",
         change_name: "Change my name",
         change_voice: "Change my voice",
+    },
+    find: FindWords {
+        title: "Find a circle",
+        intro: "Circles that are open now, and circles that meet soon, as their leaders have announced them.",
+        relays: "A community relay, or several",
+        relays_about: "Whoever runs one gives its address away. It sees that your computer asks, not which circle you go to.",
+        language: "People speak",
+        topic: "About",
+        topic_hint: "for example: grief",
+        topic_about: "All circles in the language are fetched, and looked through here: your topic stays on this computer.",
+        go: "Look",
+        looking: "Asking the relays …",
+        failed: |problem| {
+            format!("That did not work: {problem}. You can try again, or ask another relay.")
+        },
+        how_many: |shown, all| match (shown, all) {
+            (_, 0) => {
+                "No circle is announced in this language just now. Look again later, or start one."
+                    .to_owned()
+            }
+            (0, all) => {
+                format!("None of the {all} circles in this language says that it is about this.")
+            }
+            (1, 1) => "One circle.".to_owned(),
+            (shown, all) if shown == all => format!("{all} circles."),
+            (shown, all) => format!("{shown} of {all} circles."),
+        },
+        open_now: "Open now",
+        has_begun: "Has begun",
+        begins_in: |minutes| format!("Begins in {}", long_span(minutes)),
+        seats: |seats| match seats {
+            1 => "1 seat".to_owned(),
+            seats => format!("{seats} seats"),
+        },
+        coming_in: |admission| match admission {
+            AdmissionMode::Approval => "The leader is asked about each person.",
+            AdmissionMode::Invite => "Each invite lets one person in.",
+            AdmissionMode::Open => "Anybody may come in, and listens first.",
+        },
+        listener: "A listener, a social worker for example, may attend.",
+        to_door: "Go to the door",
+        to_door_name: |title| format!("Go to the door of {title}"),
     },
     start: StartWords {
         title: "Start a circle",
@@ -386,6 +431,34 @@ pub(super) const WORDS: Words = Words {
         invite_about: "Whoever has this link can come to the door.",
         copy: "Copy the link",
         copied: "Copied",
+        directory: "Being found",
+        directory_about: "Everybody can read what is announced, with the link to your door; the relay where you meet then knows what the circle is about.",
+        hidden: "Only people with the link find it",
+        shown_now: "Announce it: open now",
+        shown_now_remark: "Until you leave, with the number of free seats.",
+        shown_for: "Announce the next meeting",
+        shown_for_remark: "At most a week ahead. It stays announced when you leave.",
+        in_days: "In days",
+        in_hours: "and hours",
+        days: |days| match days {
+            0 => "today".to_owned(),
+            1 => "1 day".to_owned(),
+            days => format!("{days} days"),
+        },
+        hours: |hours| match hours {
+            1 => "1 hour".to_owned(),
+            hours => format!("{hours} hours"),
+        },
+        shown_at: |minutes| match minutes {
+            0 => "The meeting has begun.".to_owned(),
+            minutes => format!("It begins in {}.", long_span(minutes)),
+        },
+        show_it: "Announce it",
+        is_shown: "It is announced.",
+        being_shown: "Telling the relays …",
+        not_shown: |problem| {
+            format!("It is not announced yet: {problem}. It is tried again by itself.")
+        },
         log: "What was decided",
         log_empty: "Nothing so far.",
         log_admitted: |name| format!("{name} was let in"),

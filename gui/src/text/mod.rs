@@ -9,7 +9,7 @@ mod pseudonyms;
 use std::time::Duration;
 
 use undertone_dsp::{Character, Difference};
-use undertone_node::api::{Connection, Gratitude, Heard, Role, RouteKind};
+use undertone_node::api::{AdmissionMode, Connection, Gratitude, Heard, Role, RouteKind};
 
 pub(crate) use pseudonyms::suggest;
 
@@ -56,6 +56,7 @@ pub(crate) struct Words {
     pub(crate) name: NameWords,
     pub(crate) voice: VoiceWords,
     pub(crate) home: HomeWords,
+    pub(crate) find: FindWords,
     pub(crate) start: StartWords,
     pub(crate) connecting: ConnectingWords,
     pub(crate) door: DoorWords,
@@ -152,6 +153,9 @@ pub(crate) struct HomeWords {
     pub(crate) practice_about: &'static str,
     pub(crate) practice_take_part: &'static str,
     pub(crate) practice_lead: &'static str,
+    pub(crate) find: &'static str,
+    pub(crate) find_about: &'static str,
+    pub(crate) find_go: &'static str,
     pub(crate) join: &'static str,
     pub(crate) join_about: &'static str,
     pub(crate) join_field: &'static str,
@@ -162,6 +166,30 @@ pub(crate) struct HomeWords {
     pub(crate) start_go: &'static str,
     pub(crate) change_name: &'static str,
     pub(crate) change_voice: &'static str,
+}
+
+/// Finding a circle by topic.
+pub(crate) struct FindWords {
+    pub(crate) title: &'static str,
+    pub(crate) intro: &'static str,
+    pub(crate) relays: &'static str,
+    pub(crate) relays_about: &'static str,
+    pub(crate) language: &'static str,
+    pub(crate) topic: &'static str,
+    pub(crate) topic_hint: &'static str,
+    pub(crate) topic_about: &'static str,
+    pub(crate) go: &'static str,
+    pub(crate) looking: &'static str,
+    pub(crate) failed: fn(problem: &str) -> String,
+    pub(crate) how_many: fn(shown: usize, all: usize) -> String,
+    pub(crate) open_now: &'static str,
+    pub(crate) has_begun: &'static str,
+    pub(crate) begins_in: fn(minutes: u64) -> String,
+    pub(crate) seats: fn(seats: u8) -> String,
+    pub(crate) coming_in: fn(AdmissionMode) -> &'static str,
+    pub(crate) listener: &'static str,
+    pub(crate) to_door: &'static str,
+    pub(crate) to_door_name: fn(title: &str) -> String,
 }
 
 /// Founding a circle.
@@ -379,6 +407,22 @@ pub(crate) struct LeaderWords {
     pub(crate) invite_about: &'static str,
     pub(crate) copy: &'static str,
     pub(crate) copied: &'static str,
+    pub(crate) directory: &'static str,
+    pub(crate) directory_about: &'static str,
+    pub(crate) hidden: &'static str,
+    pub(crate) shown_now: &'static str,
+    pub(crate) shown_now_remark: &'static str,
+    pub(crate) shown_for: &'static str,
+    pub(crate) shown_for_remark: &'static str,
+    pub(crate) in_days: &'static str,
+    pub(crate) in_hours: &'static str,
+    pub(crate) days: fn(days: u64) -> String,
+    pub(crate) hours: fn(hours: u64) -> String,
+    pub(crate) shown_at: fn(minutes: u64) -> String,
+    pub(crate) show_it: &'static str,
+    pub(crate) is_shown: &'static str,
+    pub(crate) being_shown: &'static str,
+    pub(crate) not_shown: fn(problem: &str) -> String,
     pub(crate) log: &'static str,
     pub(crate) log_empty: &'static str,
     pub(crate) log_admitted: fn(name: &str) -> String,

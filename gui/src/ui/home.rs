@@ -1,4 +1,4 @@
-//! Where to go: practise, join, or start.
+//! Where to go: practise, find, join, or start.
 
 use egui::{Align, Key, Layout, Ui, ViewportCommand, vec2};
 use undertone_node::api::Command;
@@ -40,6 +40,12 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>) {
                 });
             },
         );
+        gap(ui, space::S);
+        tile(ui, Icon::People, words.find, words.find_about, |ui| {
+            if ui.add(Press::secondary(words.find_go)).clicked() {
+                screen.view.lobby = Lobby::Find;
+            }
+        });
         gap(ui, space::S);
         tile(ui, Icon::Link, words.join, words.join_about, |ui| {
             join(ui, screen)

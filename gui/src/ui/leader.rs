@@ -3,11 +3,14 @@
 use egui::Ui;
 use egui::accesskit::Live;
 use undertone_node::api::{
-    AdmissionMode, Applicant, Circle, Command, FloorMode, LogAct, LogEntry, Turn,
+    AdmissionMode, Announced, Announcing, Applicant, Circle, Command, FloorMode, LogAct, LogEntry,
+    Turn,
 };
 use undertone_protocol::texts::Texts;
 
+use super::find::minute;
 use super::shell::gap;
+use super::start::picker;
 use super::{Screen, texts_of};
 use crate::theme::{Palette, space};
 use crate::view_state::{Asking, PartingWay};
@@ -26,6 +29,10 @@ pub(super) fn panel(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle) {
     turns(ui, screen, circle);
     divider(ui);
     invite(ui, screen, circle);
+    if let Some(announced) = &circle.announced {
+        divider(ui);
+        directory(ui, screen, announced);
+    }
     divider(ui);
     prose::heading(ui, words.log);
     if circle.log.is_empty() {
@@ -223,6 +230,96 @@ pub(super) fn invite(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Circle) {
             screen.send(Command::RenewInvite);
         }
     });
+}
+
+/// Whether everybody can find the circle.
+fn directory(ui: &mut Ui, screen: &mut Screen<'_>, announced: &Announced) {
+    let words = &screen.words.leader;
+    prose::heading(ui, words.directory);
+    prose::small(ui, words.directory_about);
+    let planning = screen.view.inside.planning;
+    let planned = matches!(announced.wish, Announcing::At(_));
+    for (wish, chosen, text, remark) in [
+        (
+            Some(Announcing::No),
+            Announcing::No == announced.wish,
+            words.hidden,
+            None,
+        ),
+        (
+            Some(Announcing::Now),
+            Announcing::Now == announced.wish,
+            words.shown_now,
+            Some(words.shown_now_remark),
+        ),
+        (None, planned, words.shown_for, Some(words.shown_for_remark)),
+    ] {
+        let chosen = match planning {
+            Some(_) => wish.is_none(),
+            None => chosen,
+        };
+        let choice = Choice::one_of(chosen, text);
+        let choice = match remark {
+            Some(remark) => choice.remark(remark),
+            None => choice,
+        };
+        if !ui.add(choice).clicked() {
+            continue;
+        }
+        match wish {
+            Some(wish) => {
+                screen.view.inside.planning = None;
+                screen.send(Command::Announce(wish));
+            }
+            None => screen.view.inside.planning = Some(planning.unwrap_or((1, 0))),
+        }
+    }
+    if let Some((mut days, mut hours)) = planning {
+        prose::beside(
+            ui,
+            90.0,
+            [
+                &mut |ui: &mut Ui| {
+                    let label = prose::strong(ui, words.in_days);
+                    picker(ui, label.id, (words.days)(days), |ui| {
+                        for ahead in 0..7 {
+                            ui.selectable_value(&mut days, ahead, (words.days)(ahead));
+                        }
+                    });
+                },
+                &mut |ui: &mut Ui| {
+                    let label = prose::strong(ui, words.in_hours);
+                    picker(ui, label.id, (words.hours)(hours), |ui| {
+                        for ahead in 0..24 {
+                            ui.selectable_value(&mut hours, ahead, (words.hours)(ahead));
+                        }
+                    });
+                },
+            ],
+        );
+        screen.view.inside.planning = Some((days, hours));
+        let ahead = (days * 24 + hours) * 60;
+        let go = Press::secondary(words.show_it).icon(Icon::Clock).small();
+        if ui.add_enabled(ahead > 0, go).clicked() {
+            screen.view.inside.planning = None;
+            // To the next five minutes.
+            let meeting = (minute() + ahead).next_multiple_of(5);
+            screen.send(Command::Announce(Announcing::At(meeting)));
+        }
+        return;
+    }
+    let state = match (announced.wish, &announced.problem, announced.shown_until) {
+        (Announcing::No, ..) => return,
+        (_, Some(problem), _) => (words.not_shown)(problem),
+        (_, None, None) => words.being_shown.to_owned(),
+        (Announcing::Now, None, Some(_)) => words.is_shown.to_owned(),
+        (Announcing::At(meeting), None, Some(_)) => {
+            let ahead = (words.shown_at)(meeting.saturating_sub(minute()));
+            format!("{} {ahead}", words.is_shown)
+        }
+    };
+    let line = prose::small(ui, &state);
+    prose::announce(&line, Live::Polite);
 }
 
 fn log_entry(ui: &mut Ui, screen: &mut Screen<'_>, texts: &Texts, entry: &LogEntry) {

@@ -9,6 +9,7 @@ mod connecting;
 mod controls;
 mod door;
 mod farewell;
+mod find;
 mod home;
 mod leader;
 mod member;
@@ -60,6 +61,7 @@ pub(crate) fn key(snapshot: &Snapshot, view: &ViewState) -> &'static str {
         (Place::Lobby, Lobby::Name) => "name",
         (Place::Lobby, Lobby::Voice) => "voice",
         (Place::Lobby, Lobby::Home) => "home",
+        (Place::Lobby, Lobby::Find) => "find",
         (Place::Lobby, Lobby::Start) => "start",
         (Place::Connecting(_), _) => "connecting",
         (Place::Door(_), _) => door::key(view.door.page),
@@ -78,6 +80,7 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>) {
             (Place::Lobby, Lobby::Name) => name::show(ui, screen),
             (Place::Lobby, Lobby::Voice) => voice::show(ui, screen),
             (Place::Lobby, Lobby::Home) => home::show(ui, screen),
+            (Place::Lobby, Lobby::Find) => find::show(ui, screen),
             (Place::Lobby, Lobby::Start) => start::show(ui, screen),
             (Place::Connecting(wait), _) => connecting::show(ui, screen, wait),
             (Place::Door(door), _) => door::show(ui, screen, door),

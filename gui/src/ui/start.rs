@@ -15,6 +15,10 @@ const TURNS: [u64; 6] = [1, 2, 3, 5, 8, 10];
 
 pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>) {
     let words = &screen.words.start;
+    if screen.view.draft.relay.is_empty() {
+        let known = &screen.snapshot.relays;
+        screen.view.draft.relay.clone_from(known);
+    }
     let missing = missing(words, &screen.view.draft);
     let foot = Foot {
         back: Some(screen.words.app.back),
@@ -93,16 +97,7 @@ fn numbers(ui: &mut Ui, words: &StartWords, draft: &mut DraftForm) {
         170.0,
         [
             &mut |ui: &mut Ui| {
-                let label = prose::strong(ui, words.language);
-                let name = |code: &str| {
-                    let known = words.languages.iter().find(|(known, _)| *known == code);
-                    known.map_or("", |(_, name)| *name)
-                };
-                picker(ui, label.id, name(&language).to_owned(), |ui| {
-                    for (code, name) in words.languages {
-                        ui.selectable_value(&mut language, (*code).to_owned(), *name);
-                    }
-                });
+                language_picker(ui, words.language, words.languages, &mut language);
             },
             &mut |ui: &mut Ui| {
                 let label = prose::strong(ui, words.turn);
@@ -125,7 +120,24 @@ fn numbers(ui: &mut Ui, words: &StartWords, draft: &mut DraftForm) {
     (draft.language, draft.turn_minutes, draft.max_members) = (language, turn, most);
 }
 
-fn picker(ui: &mut Ui, label: egui::Id, shown: String, add: impl FnOnce(&mut Ui)) {
+/// One of the languages, by code and name.
+pub(super) fn language_picker(
+    ui: &mut Ui,
+    label: &str,
+    languages: &[(&str, &str)],
+    chosen: &mut String,
+) {
+    let label = prose::strong(ui, label);
+    let known = languages.iter().find(|(code, _)| code == chosen);
+    let shown = known.map_or("", |(_, name)| *name).to_owned();
+    picker(ui, label.id, shown, |ui| {
+        for (code, name) in languages {
+            ui.selectable_value(chosen, (*code).to_owned(), *name);
+        }
+    });
+}
+
+pub(super) fn picker(ui: &mut Ui, label: egui::Id, shown: String, add: impl FnOnce(&mut Ui)) {
     ComboBox::from_id_salt(label)
         .selected_text(egui::RichText::new(shown).font(type_scale::body()))
         .width(ui.available_width())

@@ -65,6 +65,8 @@ pub(crate) struct Inside {
     pub(crate) side_open: bool,
     /// The invite link copied last.
     pub(crate) copied: Option<String>,
+    /// The next meeting is being planned: days and hours from now.
+    pub(crate) planning: Option<(u64, u64)>,
     /// What is asked now.
     pub(crate) asking: Option<Asking>,
     /// Whoever else had the turn last.

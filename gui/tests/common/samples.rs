@@ -60,6 +60,8 @@ pub fn at(place: Place) -> Snapshot {
         name: Some("Quiet Heron".to_owned()),
         sound: sound(),
         place,
+        relays: String::new(),
+        found: None,
         notice: None,
     }
 }

@@ -12,6 +12,7 @@ use libp2p::PeerId;
 use libp2p::identity::{Keypair, PublicKey as PeerKey, ed25519};
 use tokio_util::sync::CancellationToken;
 use undertone_dsp::StreamId;
+use undertone_protocol::directory::Offer;
 use undertone_protocol::id::{PublicKey, RecordId, TransportId};
 use undertone_protocol::identity::{GroupKey, Secret};
 use undertone_protocol::invite::{Invite, MAX_TOKEN_MINUTES, Token};
@@ -20,8 +21,10 @@ use undertone_protocol::session::{
     self, Act, End, Input, Now, Output, Session, SessionConfig, SessionError,
 };
 
+use super::directory::{self, Announcer, Notice};
 use super::ways::Ways;
 use crate::NodeError;
+use crate::api::Announcing;
 use crate::audio::{LocalFrame, VoiceHandle};
 use crate::entropy::os_bytes;
 use crate::net::{
@@ -74,6 +77,7 @@ pub(super) struct Circle {
     pub volumes: BTreeMap<PublicKey, f32>,
     pub streams: BTreeMap<PublicKey, StreamId>,
     pub events: VecDeque<session::Event>,
+    pub announcer: Announcer,
     pub opened: Vec<(PublicKey, StreamId)>,
     net: Network,
     cancel: CancellationToken,
@@ -92,12 +96,14 @@ pub(super) struct Circle {
     /// The single-use token in the invite one shows now, if the circle asks for one.
     token: Option<Token>,
     working: FuturesUnordered<futures::future::BoxFuture<'static, Worked>>,
+    socket: SocketFactory,
 }
 
 /// What came of a puzzle.
 pub(super) enum Worked {
     Solved(u64),
     Checked(RecordId, bool),
+    Posted(Announcing, Result<u64, String>),
     Given,
 }
 
@@ -165,10 +171,11 @@ impl Circle {
                 Route::Relayed(_) => Vec::new(),
             },
             route,
-            socket: entry.socket,
+            socket: entry.socket.clone(),
         };
         let net = net::start(config, cancel.clone())?;
         let addresses = net.local_addrs.clone();
+        let announcer = Announcer::planned(entry.file.announced, now.minute, clock);
         let mut circle = Self {
             session,
             file: entry.file,
@@ -178,6 +185,7 @@ impl Circle {
             volumes: BTreeMap::new(),
             streams: BTreeMap::new(),
             events: VecDeque::new(),
+            announcer,
             opened: Vec::new(),
             net,
             cancel,
@@ -194,6 +202,7 @@ impl Circle {
             clock,
             token: None,
             working: FuturesUnordered::new(),
+            socket: entry.socket,
         };
         circle.say_addresses();
         circle.perform(store).await;
@@ -204,7 +213,8 @@ impl Circle {
     pub async fn next(&mut self) -> Happening {
         let due = self.session.next_timeout().map(|at| self.clock + at);
         let dial = (self.ways.is_none() && self.connected == 0).then_some(self.next_dial);
-        let wake = due.into_iter().chain(dial).min();
+        let wake = due.into_iter().chain(dial).chain(self.announcer.next());
+        let wake = wake.min();
         let sleep = async {
             match wake {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -240,10 +250,14 @@ impl Circle {
             Happening::Worked(Worked::Checked(join, fits)) => {
                 self.input(Input::PuzzleChecked { join, fits });
             }
+            Happening::Worked(Worked::Posted(wish, posted)) => {
+                self.announcer.handle_posted(wish, posted, Instant::now());
+            }
             Happening::Worked(Worked::Given) => {}
             Happening::Due => {
                 self.session.handle_timeout(now);
                 self.dial_first();
+                self.post_notice();
             }
         }
         self.perform(store).await;
@@ -271,6 +285,86 @@ impl Circle {
         }
         self.perform(store).await;
         Ok(succeeded?)
+    }
+
+    /// Shows the circle in its relays' directories, or no longer.
+    ///
+    /// # Errors
+    /// When it cannot be shown.
+    pub async fn announce(&mut self, store: &Store, wish: Announcing) -> Result<(), NodeError> {
+        self.announcing_key().ok_or(NodeError::NotAnnounceable)?;
+        self.file.announced = match wish {
+            Announcing::At(meeting) => Some(meeting),
+            Announcing::Now | Announcing::No => None,
+        };
+        store.put_circle(self.file.clone()).done().await?;
+        self.announcer.wish(wish, Instant::now());
+        Ok(())
+    }
+
+    /// The key to announce the circle with, where it can be shown: one leads it with the key that its charter names, and
+    /// whoever finds it can come in, by relays only.
+    pub fn announcing_key(&self) -> Option<GroupKey> {
+        let state = self.session.state().filter(|_| self.ways.is_some())?;
+        let charter = state.charter();
+        let key = GroupKey::from_secret(&Secret::from_bytes(self.file.group_key?));
+        let public = charter.admission != AdmissionMode::Invite && !self.practice;
+        let leads = [charter.group_key, state.powers().leading_key()] == [key.public_key(); 2];
+        (public && leads).then_some(key)
+    }
+
+    /// What can be said of the circle in directories.
+    fn notice(&self, next_meeting: Option<u64>) -> Option<Notice> {
+        let (state, ways) = (self.session.state()?, self.ways.as_ref()?);
+        let (key, charter) = (self.announcing_key()?, state.charter());
+        let seats = usize::from(charter.max_members).saturating_sub(state.members().count());
+        Some(Notice {
+            offer: Offer {
+                charter: state.founding().clone(),
+                invite: self.link(),
+                next_meeting,
+                seats: match state.is_door_open() {
+                    true => u8::try_from(seats).unwrap_or(0),
+                    false => 0,
+                },
+                number: directory::number(),
+                created: self.now().minute,
+            },
+            key,
+            ways: ways.paths.clone(),
+            socket: self.socket.clone(),
+        })
+    }
+
+    /// What takes back that people may come now, when one goes.
+    pub fn last_notice(&self) -> Option<Notice> {
+        let closed = matches!(self.session.stage(), session::Stage::Out(End::Closed));
+        let untrue = self.announcer.leaves_traces() || closed && self.announcer.is_shown();
+        self.notice(None).filter(|_| untrue)
+    }
+
+    /// Says in the directories what is due to be said.
+    fn post_notice(&mut self) {
+        let due = self.announcer.due(Instant::now(), self.now().minute);
+        let Some(wish) = due else { return };
+        let meeting = match wish {
+            Announcing::At(meeting) => Some(meeting),
+            Announcing::Now | Announcing::No => None,
+        };
+        let Some(mut notice) = self.notice(meeting) else {
+            return;
+        };
+        if wish == Announcing::No {
+            notice.offer.seats = 0;
+        }
+        let posting = tokio::spawn(notice.post(self.cancel.clone()));
+        self.working.push(Box::pin(async move {
+            let posted = posting.await;
+            Worked::Posted(
+                wish,
+                posted.unwrap_or_else(|_| Err("it was given up".into())),
+            )
+        }));
     }
 
     /// Another single-use invite.
@@ -333,6 +427,10 @@ impl Circle {
 
     /// The link that leads here.
     pub fn invite(&self) -> String {
+        self.link().to_link()
+    }
+
+    fn link(&self) -> Invite {
         let own = self.addresses.iter().map(|addr| {
             RelayAddress {
                 peer: self.net.local_peer,
@@ -352,7 +450,6 @@ impl Circle {
             members: self.file.most_members(),
             pace: self.file.pace.unwrap_or_default(),
         }
-        .to_link()
     }
 
     /// Ends the network; resolves when its tasks have ended.

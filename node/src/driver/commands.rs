@@ -49,6 +49,10 @@ impl Driver {
                 Ok(())
             }
             Command::VoiceCheck(on) => self.check_voice(on),
+            Command::FindCircles(search) => {
+                self.find_circles(search);
+                Ok(())
+            }
             Command::StartCircle(draft) => self.start_circle(&draft, false).await,
             Command::OpenInvite(link) => self.open_invite(&link, false).await,
             Command::AskAgain => self.ask_again().await,
@@ -69,6 +73,10 @@ impl Driver {
             },
             Command::Recover => match &mut self.place {
                 Where::Circle(circle) => circle.recover(&self.store).await,
+                _ => Err(NodeError::NotInACircle),
+            },
+            Command::Announce(wish) => match &mut self.place {
+                Where::Circle(circle) => circle.announce(&self.store, wish).await,
                 _ => Err(NodeError::NotInACircle),
             },
             Command::RenewInvite => match &mut self.place {
@@ -153,7 +161,7 @@ impl Driver {
         Ok(())
     }
 
-    fn keep_settings(&mut self) {
+    pub(super) fn keep_settings(&mut self) {
         let pending = self.store.put_settings(self.settings.clone());
         self.closing.spawn(async move {
             if let Err(error) = pending.done().await {

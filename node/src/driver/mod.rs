@@ -3,6 +3,7 @@
 
 mod circle;
 mod commands;
+mod directory;
 mod events;
 mod snapshot;
 mod ways;
@@ -22,13 +23,16 @@ use undertone_protocol::record::{PuzzleCost, RouteKind};
 use undertone_protocol::session::{self, Act, End, Founding};
 
 use crate::api::{
-    CircleDraft, Command, Device, DeviceId, Event, Farewell, Notice, RouteDraft, Snapshot,
+    CircleDraft, Command, Device, DeviceId, Event, Farewell, Found, Notice, RouteDraft, Search,
+    Snapshot,
 };
 use crate::audio::{AudioHost, LocalFrame, Mode, VoiceHandle};
 use crate::entropy::{os_bytes, os_rng};
 use crate::practice::Practice;
 use crate::store::{CircleFile, Settings, Store};
 use crate::{NodeConfig, NodeError};
+
+pub use directory::find as find_circles;
 
 use circle::{Beginning, Circle, Entry, Happening};
 
@@ -41,6 +45,8 @@ const NOBODY_AFTER: Duration = Duration::from_secs(25);
 enum Internal {
     Devices(Result<(Vec<Device>, Vec<Device>), String>),
     PledgeWritten(Result<std::path::PathBuf, String>),
+    /// What came of a search.
+    Found(Found),
 }
 
 pub(crate) struct Driver {
@@ -50,6 +56,8 @@ pub(crate) struct Driver {
     voice: VoiceHandle,
     place: Where,
     practice: Option<Practice>,
+    /// What one looked for last.
+    found: Option<Found>,
     /// The circle one was removed from last.
     removed_from: Option<CircleFile>,
     inputs: Vec<Device>,
@@ -130,6 +138,7 @@ impl Driver {
             voice,
             place: Where::Lobby,
             practice: None,
+            found: None,
             removed_from: None,
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -192,6 +201,37 @@ impl Driver {
             Internal::Devices(Err(problem)) => self.device_problem = Some(problem),
             Internal::PledgeWritten(Ok(path)) => self.notice = Some(words::pledge_written(&path)),
             Internal::PledgeWritten(Err(why)) => self.notice = Some(words::pledge_failed(&why)),
+            // Another search may have begun meanwhile.
+            Internal::Found(found) => {
+                if (self.found.as_ref()).is_some_and(|asked| asked.search == found.search) {
+                    self.found = Some(found);
+                }
+            }
+        }
+    }
+
+    /// Looks for circles in the background; the last search counts.
+    fn find_circles(&mut self, search: Search) {
+        self.keep_relays(&search.relays);
+        self.found = Some(Found {
+            search: search.clone(),
+            result: None,
+        });
+        let (internal, socket) = (self.internal.clone(), self.config.socket.clone());
+        self.closing.spawn(async move {
+            let result = Some(directory::find(&search, socket).await);
+            let _ = internal
+                .send(Internal::Found(Found { search, result }))
+                .await;
+        });
+    }
+
+    /// Remembers the ways to relays, so that nobody has to paste them twice.
+    fn keep_relays(&mut self, ways: &str) {
+        let ways = ways.trim();
+        if !ways.is_empty() && self.settings.relays.as_deref() != Some(ways) {
+            self.settings.relays = Some(ways.to_owned());
+            self.keep_settings();
         }
     }
 
@@ -222,7 +262,11 @@ impl Driver {
         let key = GroupKey::from_secret(&group_key);
         let (route, addresses) = match &draft.route {
             RouteDraft::Direct => (RouteKind::Direct, Vec::new()),
-            RouteDraft::Relayed(relays) => ways::drafted(relays)?,
+            RouteDraft::Relayed(relays) => {
+                let drafted = ways::drafted(relays)?;
+                self.keep_relays(relays);
+                drafted
+            }
         };
         let founding = Founding {
             topic: draft.topic.trim().to_owned(),
@@ -260,6 +304,7 @@ impl Driver {
             token: None,
             members: Some(founding.max_members),
             pace: founding.pace.named(),
+            announced: None,
         };
         let charter = Box::new(charter);
         self.enter(file, Beginning::Found { charter, name }, practice)
@@ -268,6 +313,9 @@ impl Driver {
 
     async fn open_invite(&mut self, link: &str, practice: bool) -> Result<(), NodeError> {
         let invite = Invite::from_link(link)?;
+        if invite.route.is_relayed() && self.settings.relays.is_none() {
+            self.keep_relays(&invite.addresses.join(" "));
+        }
         let known = self.store.circles()?;
         let known = known.into_iter().find(|f| f.circle == invite.circle);
         let (file, beginning) = match known {
@@ -406,6 +454,9 @@ impl Driver {
         let entering = matches!(place, Where::Circle(_));
         if let Where::Circle(circle) = std::mem::replace(&mut self.place, place) {
             self.voice.set_mode(Mode::Off);
+            if let Some(notice) = circle.last_notice() {
+                self.closing.spawn(notice.take_back());
+            }
             self.closing.spawn(circle.close());
         }
         if !entering && let Some(practice) = self.practice.take() {
@@ -455,6 +506,7 @@ fn new_file(invite: &Invite) -> Result<CircleFile, NodeError> {
         token: invite.token.clone(),
         members: Some(invite.members),
         pace: invite.pace.named(),
+        announced: None,
     })
 }
 

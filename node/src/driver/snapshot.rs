@@ -70,6 +70,8 @@ impl Driver {
                 problem: status.problem.or_else(|| self.device_problem.clone()),
             },
             place,
+            relays: self.settings.relays.clone().unwrap_or_default(),
+            found: self.found.clone(),
             notice: self.notice.clone(),
         }
     }
@@ -174,6 +176,7 @@ fn inside(circle: &Circle, view: &View, door: Door, status: &VoiceStatus) -> api
         frozen: view.is_frozen,
         door_open: view.is_door_open,
         asked_to_cease: view.asked_to_cease,
+        announced: (circle.announcing_key()).map(|_| circle.announcer.look()),
     }
 }
 

@@ -20,6 +20,7 @@ const MAX_WAYS: usize = 6;
 /// See the module.
 pub(super) struct Ways {
     pub relayed: Relayed,
+    pub paths: Vec<RelayPath>,
     cards: BTreeMap<PeerId, OperatorCard>,
 }
 
@@ -41,6 +42,7 @@ impl Ways {
         relayed.entries.rotate_left(preferred);
         Ok(Self {
             relayed,
+            paths,
             cards: BTreeMap::new(),
         })
     }
@@ -76,19 +78,28 @@ impl Ways {
     }
 }
 
+/// The ways in a text, with white space between.
+///
+/// # Errors
+/// [`NodeError::BadRelay`] if one of them is none, or there are too many, or none.
+pub(super) fn paths(ways: &str) -> Result<Vec<RelayPath>, NodeError> {
+    let paths = ways.split_whitespace().map(str::parse::<RelayPath>);
+    let paths: Vec<_> = paths
+        .collect::<Result<_, _>>()
+        .map_err(|_| NodeError::BadRelay)?;
+    match paths.is_empty() || paths.len() > MAX_WAYS {
+        true => Err(NodeError::BadRelay),
+        false => Ok(paths),
+    }
+}
+
 /// The ways that a founder gives, with white space between, and what they are: two hops, if no relay is both
 /// an entry and a hub.
 ///
 /// # Errors
 /// [`NodeError::BadRelay`] if one of them is none, or there are too many.
 pub(super) fn drafted(ways: &str) -> Result<(RouteKind, Vec<String>), NodeError> {
-    let paths = ways.split_whitespace().map(str::parse::<RelayPath>);
-    let paths: Vec<_> = paths
-        .collect::<Result<_, _>>()
-        .map_err(|_| NodeError::BadRelay)?;
-    if paths.is_empty() || paths.len() > MAX_WAYS {
-        return Err(NodeError::BadRelay);
-    }
+    let paths = paths(ways)?;
     let kind = match are_two_hops(&paths) {
         true => RouteKind::TwoHop,
         false => RouteKind::Relay,
@@ -141,6 +152,7 @@ mod tests {
             token: None,
             members: Some(8),
             pace: None,
+            announced: None,
         }
     }
 

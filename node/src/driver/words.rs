@@ -94,6 +94,10 @@ pub(super) fn notice(error: &NodeError) -> Notice {
             "This is not the address of a relay.",
             "It looks like /ip4/192.0.2.7/udp/4434/quic-v1/p2p/12D3Koo…/p2p-circuit/ip4/192.0.2.7/… Whoever runs the relay can give it to you.",
         ),
+        NodeError::NotAnnounceable => say(
+            "This circle cannot be shown in a directory.",
+            "Only the leader who founded it can, and only if it goes through relays and nobody needs an invite of their own.",
+        ),
         NodeError::NotTwoHops => say(
             "This invite leads through one relay where the circle promises two.",
             "That relay would see your address and which circle you are in, so nothing was opened. Ask for a new invite.",

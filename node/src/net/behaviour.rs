@@ -1,5 +1,5 @@
-//! The libp2p protocols an Undertone endpoint speaks, under limits: identify and ping, and in direct circles gossipsub.
-//! Nothing else.
+//! The libp2p protocols an Undertone endpoint speaks, under limits: identify and ping, in direct circles gossipsub, and among
+//! relays Kademlia. Nothing else.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use libp2p::{
     connection_limits::{self, ConnectionLimits},
     identify,
     identity::Keypair,
-    memory_connection_limits, ping,
+    kad, memory_connection_limits, ping,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
@@ -42,11 +42,13 @@ pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
     pub(crate) gossip: Toggle<Gossip>,
+    pub(crate) kademlia: Toggle<kad::Behaviour<kad::store::MemoryStore>>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
 }
 
 impl Behaviour {
+    /// Without Kademlia, which only relays have.
     pub(crate) fn new(keypair: &Keypair, gossip: Option<Gossip>, limits: &BehaviourLimits) -> Self {
         let connections = ConnectionLimits::default()
             .with_max_established(Some(limits.connections))
@@ -64,6 +66,7 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(connections),
             memory: memory_connection_limits::Behaviour::with_max_bytes(limits.memory_bytes),
             gossip: gossip.into(),
+            kademlia: None.into(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
         }

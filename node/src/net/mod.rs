@@ -30,6 +30,7 @@ mod behaviour;
 mod choice;
 mod congestion;
 mod courier;
+pub mod directory;
 mod gate;
 mod gossip;
 mod hub_client;
@@ -57,8 +58,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use undertone_protocol::record::Pace;
 
-pub(crate) use address::quic_multiaddr;
 pub use address::{AddressError, RelayAddress, RelayPath};
+pub(crate) use address::{is_dialable, parse_quic, quic_multiaddr};
 pub(crate) use limit::Allowance;
 pub use limit::{Budget, TokenBucket};
 pub use media::MediaCounters;
@@ -69,7 +70,7 @@ pub use types::{
 };
 
 pub(crate) use backlog::Backlog;
-pub(crate) use behaviour::{Behaviour, BehaviourLimits};
+pub(crate) use behaviour::{Behaviour, BehaviourEvent, BehaviourLimits};
 pub(crate) use gate::{Gate, GateLimits};
 use line::{LineConfig, cells};
 pub(crate) use quic::{Buffers, QuicConfig};
@@ -341,7 +342,7 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
 }
 
 /// The unspecified address of `peer`'s family, any port.
-fn unspecified(peer: &SocketAddr) -> SocketAddr {
+pub(crate) fn unspecified(peer: &SocketAddr) -> SocketAddr {
     match peer {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),

@@ -3,7 +3,10 @@
 use std::{future::Future, pin::Pin};
 
 use libp2p::swarm::Executor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 /// A handle on one network's tasks. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,6 +39,11 @@ impl Tasks {
     /// Ends every task started by [`Tasks::spawn`].
     pub(crate) fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Ends every task when this is dropped.
+    pub(crate) fn ends_when_dropped(&self) -> DropGuard {
+        self.stop.clone().drop_guard()
     }
 
     /// Returns when every task has ended.

@@ -66,11 +66,11 @@ pub enum TransportError {
 /// Whom this transport may dial. Held here, at the lowest layer, so that nothing above can fall back to less.
 #[derive(Debug, Clone)]
 pub(crate) enum DialPolicy {
-    /// Anybody (direct circles).
+    /// Anybody (direct circles, and relays that look for others).
     Anyone,
     /// The hubs of a relayed circle.
     Only(Vec<RelayAddress>),
-    /// Nobody (relays).
+    /// Nobody (relays by themselves).
     Nobody,
 }
 

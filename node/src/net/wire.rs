@@ -28,22 +28,32 @@
 //!  member → hub     0x03 hear      topic (256)
 //!  member → hub     0x04 ignore    topic (256)
 //!  member → hub     0x05 say       topic (256), sealed message, at most 18 KiB
+//!  member → hub     0x06 find      follow (8), language: at most 120 bytes of UTF-8, or none for all
+//!  member → hub     0x07 announce  announcement, at most 4 KiB (`undertone_protocol::directory`)
 //!  hub → member     0x80 card      the operator's, at most 2,048 bytes (`undertone_protocol::operator`)
 //!  hub → member     0x81 attached  slot (8)
 //!  hub → member     0x82 refused   slot (8), reason (8)
 //!  hub → member     0x83 unheard   topic (256): it holds all the topics it may
 //!  hub → member     0x85 said      topic (256), sealed message
+//!  hub → member     0x86 listing   announcement
+//!  hub → member     0x87 found     nothing: the listings before it are all there are
+//!  hub → member     0x88 verdict   on an announcement (8)
 //! ```
 //! What a member says on a topic goes to everybody else who hears it; nobody is told of a topic they have not named.
 //! The hub's card is its second frame. Reasons: 1 the route is full, 2 too many routes on this connection, 3 the hub is
-//! full, 4 the slot is taken. Closing the stream, or the connection, gives up every slot and topic. Anything else on
+//! full, 4 the slot is taken. What is found is told once, or, to those who follow, as long as the connection lasts.
+//! Verdicts: 0 taken, 1 not acceptable, 2 a newer one is known, 3 full, 4 full of this topic, 5 refused by the operator,
+//! 6 too busy just now, 7 the hub has no directory. Closing the stream, or the connection, gives up every slot and topic. Anything else on
 //! the stream ends it.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use undertone_protocol::operator::MAX_CARD_BYTES;
+use undertone_protocol::{
+    directory::MAX_ANNOUNCEMENT_BYTES, operator::MAX_CARD_BYTES, record::MAX_NAME_BYTES,
+};
 
 use super::{
     MAX_CONTROL_BYTES, MAX_PACKET_BYTES,
+    directory::Taken,
     types::{RouteKey, RouteRefusal, Topic},
 };
 
@@ -57,11 +67,16 @@ const KIND_DETACH: u8 = 0x02;
 const KIND_HEAR: u8 = 0x03;
 const KIND_IGNORE: u8 = 0x04;
 const KIND_SAY: u8 = 0x05;
+const KIND_FIND: u8 = 0x06;
+const KIND_ANNOUNCE: u8 = 0x07;
 const KIND_CARD: u8 = 0x80;
 const KIND_ATTACHED: u8 = 0x81;
 const KIND_REFUSED: u8 = 0x82;
 const KIND_UNHEARD: u8 = 0x83;
 const KIND_SAID: u8 = 0x85;
+const KIND_LISTING: u8 = 0x86;
+const KIND_FOUND: u8 = 0x87;
+const KIND_VERDICT: u8 = 0x88;
 
 /// Longest frame, without its length: the longest message and its topic.
 const MAX_FRAME_BYTES: usize = 1 + 32 + MAX_CONTROL_BYTES;
@@ -107,6 +122,15 @@ pub(crate) enum Frame {
     Ignore(Topic),
     /// Something to be told to all others who hear the topic.
     Say(Topic, Bytes),
+    /// Asks for the directory.
+    Find {
+        /// Whether what comes later is wanted too.
+        follow: bool,
+        /// Of which circles; empty for all.
+        language: String,
+    },
+    /// Something for the directory, unverified.
+    Announce(Bytes),
     /// Who runs the hub, signed, unverified.
     Card(Bytes),
     /// The slot was granted.
@@ -125,6 +149,12 @@ pub(crate) enum Frame {
     Unheard(Topic),
     /// Something somebody said on a topic.
     Said(Topic, Bytes),
+    /// Something of the directory, unverified.
+    Listing(Bytes),
+    /// There is no more in the directory.
+    Found,
+    /// What the hub does with an announcement.
+    Verdict(Taken),
 }
 
 impl Frame {
@@ -137,11 +167,18 @@ impl Frame {
             Self::Hear(topic) => (KIND_HEAR, &[], &topic.0),
             Self::Ignore(topic) => (KIND_IGNORE, &[], &topic.0),
             Self::Say(topic, message) => (KIND_SAY, &[&topic.0], message),
+            Self::Find { follow, language } => {
+                (KIND_FIND, &[&[u8::from(*follow)]], language.as_bytes())
+            }
+            Self::Announce(bytes) => (KIND_ANNOUNCE, &[], bytes),
             Self::Card(card) => (KIND_CARD, &[], card),
             Self::Attached { slot } => (KIND_ATTACHED, &[], &[*slot]),
             Self::Refused { slot, reason } => (KIND_REFUSED, &[&[*slot]], &[reason.code()]),
             Self::Unheard(topic) => (KIND_UNHEARD, &[], &topic.0),
             Self::Said(topic, message) => (KIND_SAID, &[&topic.0], message),
+            Self::Listing(bytes) => (KIND_LISTING, &[], bytes),
+            Self::Found => (KIND_FOUND, &[], &[]),
+            Self::Verdict(taken) => (KIND_VERDICT, &[], &[taken.code()]),
         };
         let length = 1 + head.iter().map(|part| part.len()).sum::<usize>() + tail.len();
         let mut out = BytesMut::with_capacity(2 + length);
@@ -169,6 +206,15 @@ impl Frame {
             (KIND_HEAR, topic) => Some(Self::Hear(Topic(topic.try_into().ok()?))),
             (KIND_IGNORE, topic) => Some(Self::Ignore(Topic(topic.try_into().ok()?))),
             (KIND_SAY, _) => message(bytes).map(|(topic, said)| Self::Say(topic, said)),
+            (KIND_FIND, [follow @ (0 | 1), language @ ..]) if language.len() <= MAX_NAME_BYTES => {
+                Some(Self::Find {
+                    follow: *follow == 1,
+                    language: std::str::from_utf8(language).ok()?.to_owned(),
+                })
+            }
+            (KIND_ANNOUNCE, listing) if listing.len() <= MAX_ANNOUNCEMENT_BYTES => {
+                Some(Self::Announce(bytes))
+            }
             (KIND_CARD, card) if card.len() <= MAX_CARD_BYTES => Some(Self::Card(bytes)),
             (KIND_ATTACHED, [slot]) => Some(Self::Attached { slot: *slot }),
             (KIND_REFUSED, [slot, reason]) => Some(Self::Refused {
@@ -177,6 +223,11 @@ impl Frame {
             }),
             (KIND_UNHEARD, topic) => Some(Self::Unheard(Topic(topic.try_into().ok()?))),
             (KIND_SAID, _) => message(bytes).map(|(topic, said)| Self::Said(topic, said)),
+            (KIND_LISTING, listing) if listing.len() <= MAX_ANNOUNCEMENT_BYTES => {
+                Some(Self::Listing(bytes))
+            }
+            (KIND_FOUND, []) => Some(Self::Found),
+            (KIND_VERDICT, [code]) => Some(Self::Verdict(Taken::from_code(*code))),
             _ => None,
         }
     }
@@ -227,6 +278,36 @@ pub(crate) async fn write_frame(
     frame: Frame,
 ) -> Result<(), StreamEnd> {
     (stream.write_all(&frame.encode()).await).map_err(|_| StreamEnd::Gone)
+}
+
+impl Taken {
+    fn code(self) -> u8 {
+        match self {
+            Self::Yes => 0,
+            Self::Unacceptable => 1,
+            Self::Older => 2,
+            Self::Full => 3,
+            Self::TopicFull => 4,
+            Self::Refused => 5,
+            Self::Busy => 6,
+            Self::NoDirectory => 7,
+            Self::Other(code) => code,
+        }
+    }
+
+    fn from_code(code: u8) -> Self {
+        match code {
+            0 => Self::Yes,
+            1 => Self::Unacceptable,
+            2 => Self::Older,
+            3 => Self::Full,
+            4 => Self::TopicFull,
+            5 => Self::Refused,
+            6 => Self::Busy,
+            7 => Self::NoDirectory,
+            other => Self::Other(other),
+        }
+    }
 }
 
 impl RouteRefusal {
@@ -280,6 +361,19 @@ mod tests {
             },
             Frame::Unheard(topic),
             Frame::Said(topic, Bytes::from_static(b"sealed")),
+            Frame::Find {
+                follow: true,
+                language: "en".into(),
+            },
+            Frame::Find {
+                follow: false,
+                language: String::new(),
+            },
+            Frame::Announce(Bytes::from(vec![1; MAX_ANNOUNCEMENT_BYTES])),
+            Frame::Listing(Bytes::from_static(b"listing")),
+            Frame::Found,
+            Frame::Verdict(Taken::TopicFull),
+            Frame::Verdict(Taken::Other(200)),
         ];
         for frame in frames {
             let mut bytes = frame.encode();
@@ -311,6 +405,14 @@ mod tests {
             long(KIND_SAY, 32),
             long(KIND_SAID, 32),
             long(KIND_CARD, MAX_CARD_BYTES + 1),
+            long(KIND_FIND, 0),
+            long(KIND_FIND, 2 + MAX_NAME_BYTES),
+            b"\x06\x02en".to_vec(),
+            b"\x06\x00\xff".to_vec(),
+            long(KIND_ANNOUNCE, MAX_ANNOUNCEMENT_BYTES + 1),
+            long(KIND_LISTING, MAX_ANNOUNCEMENT_BYTES + 1),
+            long(KIND_FOUND, 1),
+            long(KIND_VERDICT, 2),
             b"\xff\x01".to_vec(),
         ] {
             assert_eq!(Frame::decode(bytes.clone().into()), None, "{bytes:?}");

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use undertone_protocol::id::CircleId;
 
 use super::{MAX_LISTEN, Operator, RelayLimits};
 use crate::net::RelayAddress;
@@ -27,6 +28,8 @@ pub struct RelayFile {
     pub drain_seconds: u64,
     /// What people are told at the door of whoever runs the relay.
     pub operator: Operator,
+    /// What leaders announce to everybody.
+    pub directory: DirectoryFile,
     /// What clients may take.
     pub limits: RelayLimits,
 }
@@ -75,6 +78,38 @@ impl Default for EntryFile {
     }
 }
 
+/// The topic directory's part of the file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DirectoryFile {
+    /// Whether there is one.
+    pub carry: bool,
+    /// Hubs of other relays to exchange announcements with, and to find further relays through.
+    pub peers: Vec<RelayAddress>,
+    /// Circles that are not shown, by their numbers in hexadecimal.
+    pub refuse: Vec<String>,
+}
+
+impl Default for DirectoryFile {
+    fn default() -> Self {
+        Self {
+            carry: true,
+            peers: Vec::new(),
+            refuse: Vec::new(),
+        }
+    }
+}
+
+impl DirectoryFile {
+    /// The circles that are not shown; nothing if one of them is not written as a circle is.
+    pub(crate) fn refused(&self) -> Option<BTreeSet<CircleId>> {
+        self.refuse
+            .iter()
+            .map(|hex| CircleId::from_hex(hex))
+            .collect()
+    }
+}
+
 const HUB_PORT: u16 = 4433;
 const ENTRY_PORT: u16 = 4434;
 
@@ -87,6 +122,7 @@ impl Default for RelayFile {
             metrics: None,
             drain_seconds: 60,
             operator: Operator::default(),
+            directory: DirectoryFile::default(),
             limits: RelayLimits::default(),
         }
     }
@@ -169,6 +205,17 @@ impl RelayFile {
         if let Err(mistake) = self.operator.check() {
             return wrong("operator:", &mistake.to_string());
         }
+        if self.directory.refused().is_none() {
+            let mistake =
+                "needs circles as `undertone-node find` prints them: 64 hexadecimal digits";
+            return wrong("directory.refuse", mistake);
+        }
+        if !self.directory.carry && !self.directory.peers.is_empty() {
+            return wrong(
+                "directory.peers",
+                "has relays to exchange what is not carried with",
+            );
+        }
         match self.limits.mistake() {
             Some((name, mistake)) => wrong(&format!("limits.{name}"), mistake),
             None => Ok(()),
@@ -231,6 +278,7 @@ mod tests {
             (all.hub, all.entry),
             (HubFile::default(), EntryFile::default())
         );
+        assert_eq!(all.directory, DirectoryFile::default());
         assert_eq!(said.limits, all.limits);
         let named = toml::Value::try_from(RelayLimits::default()).unwrap();
         for name in named.as_table().unwrap().keys() {
@@ -253,6 +301,8 @@ mod tests {
         assert!(error("limits.datagrams = { per_second = 20, burst = 5 }").contains("fifty"));
         assert!(error("limits.messages = { per_second = nan, burst = 5 }").contains("messages"));
         assert!(error("limits.messages = { per_second = 1 }").contains("burst"));
+        assert!(error("directory.refuse = [\"ab\"]").contains("64 hexadecimal"));
+        assert!(error("limits.listings = 301").contains("at once"));
         assert!(error("operator.keeps = \"\"").contains("keeps"));
     }
 

@@ -13,8 +13,9 @@ use libp2p::PeerId;
 
 use super::{
     RelayLimits,
+    directory::TopicDirectory,
     session::Session,
-    stats::{Counters, count},
+    stats::{Counters, RelayStats, count},
     topics::Topics,
 };
 use crate::net::{Observer, RouteKey, RouteRefusal, Tasks, Topic, wire};
@@ -40,6 +41,8 @@ pub(crate) struct Hub {
     routes: Mutex<HashMap<RouteKey, Arc<Route>>>,
     topics: Mutex<Topics<Session>>,
     pub(crate) limits: RelayLimits,
+    /// The topic directory, if there is one.
+    pub(crate) directory: Option<Arc<TopicDirectory>>,
     /// The operator's, signed.
     pub(crate) card: Bytes,
     pub(crate) counters: Arc<Counters>,
@@ -47,15 +50,28 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(limits: RelayLimits, card: Bytes, tasks: Tasks) -> Arc<Self> {
+    pub(crate) fn new(
+        limits: RelayLimits,
+        directory: Option<Arc<TopicDirectory>>,
+        card: Bytes,
+        tasks: Tasks,
+    ) -> Arc<Self> {
         Arc::new(Self {
             routes: Mutex::default(),
             topics: Mutex::new(Topics::new(limits.topics)),
             limits,
+            directory,
             card,
             counters: Arc::default(),
             tasks,
         })
+    }
+
+    /// What it has done and holds.
+    pub(crate) fn stats(&self) -> RelayStats {
+        let listings = self.directory.as_ref().map_or(0, |d| d.len());
+        self.counters.listings.store(listings as u64, Relaxed);
+        self.counters.snapshot()
     }
 
     /// Gives `session` the slot on the route. Asking again for what one has is granted again.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::net::Budget;
+use crate::net::{Budget, directory::MOST_LISTINGS};
 
 /// See the module. In the operator's file the names are these, and what is not named keeps its default.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
@@ -34,6 +34,10 @@ pub struct RelayLimits {
     pub topics: usize,
     /// Topics one connection may hear.
     pub topics_per_client: usize,
+    /// Announcements in the topic directory; a client is told at most 300 at once.
+    pub listings: usize,
+    /// … and of one topic in one language.
+    pub listings_per_topic: usize,
     /// Control messages taken from one connection.
     pub messages: Budget,
     /// Bytes of control messages taken from one connection; the burst lets one catch-up answer (256 KiB) through.
@@ -59,6 +63,8 @@ impl Default for RelayLimits {
             requests: budget(4.0, 64.0),
             topics: 1_024,
             topics_per_client: 16,
+            listings: 256,
+            listings_per_topic: 32,
             messages: budget(20.0, 100.0),
             message_bytes: budget(64.0 * 1024.0, 512.0 * 1024.0),
             excess: budget(50.0, 500.0),
@@ -101,10 +107,15 @@ impl RelayLimits {
             ),
             ("topics", self.topics as u64, 2),
             ("topics_per_client", self.topics_per_client as u64, 4),
+            ("listings", self.listings as u64, 1),
+            ("listings_per_topic", self.listings_per_topic as u64, 1),
         ];
         let small = counts.into_iter().find(|(_, count, least)| count < least);
         if let Some((name, _, _)) = small {
             return Some((name, "is too small for a circle of two"));
+        }
+        if self.listings > MOST_LISTINGS {
+            return Some(("listings", "is more than a client is told at once"));
         }
         if self.datagrams.per_second < 50.0 {
             return Some(("datagrams", "is less than the fifty a second of one voice"));

@@ -61,7 +61,7 @@ pub(super) async fn serve(listener: TcpListener, hub: Arc<Hub>) {
 
 fn answer(hub: &Hub, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let (status, kind, text) = match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/metrics") => match metrics(hub.counters.snapshot()) {
+        (&Method::GET | &Method::HEAD, "/metrics") => match metrics(hub.stats()) {
             Ok(text) => (StatusCode::OK, METRICS_TYPE, text),
             Err(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,

@@ -5,14 +5,19 @@
 //! It can read neither: topics and routes are derived from circle keys it does not have, and everything inside is
 //! sealed. It learns its clients' addresses and which connections share a route.
 //!
-//! What it deliberately lacks: accounts, storage, logs of who or where, outgoing connections, knowledge of circles,
-//! and queues that grow. What a client cannot take at once pushes out the oldest packet waiting for it. A client that
+//! Beside them it has a *topic directory*: what leaders chose to announce to everybody, exchanged with other relays.
+//!
+//! What it deliberately lacks: accounts, storage, logs of who or where, connections out to anybody but relays, knowledge
+//! of circles that are not announced, and queues that grow. What a client cannot take at once pushes out the oldest packet waiting for it. A client that
 //! goes on sending more than its share is cut.
 
 mod config;
+mod directory;
 mod entry;
+mod finder;
 mod hub;
 mod limits;
+mod links;
 mod metrics;
 mod operator;
 mod session;
@@ -22,12 +27,12 @@ mod topics;
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
 use libp2p::{PeerId, identity::Keypair};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 use undertone_protocol::operator::CardError;
 
@@ -37,13 +42,16 @@ use crate::net::{
     dialable, udp_sockets,
 };
 
-pub use config::{ConfigError, EntryFile, HubFile, RelayFile};
+pub use config::{ConfigError, DirectoryFile, EntryFile, HubFile, RelayFile};
 pub use limits::RelayLimits;
 pub use operator::Operator;
 pub use stats::RelayStats;
 
 /// How often it is looked whether everybody has gone.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Relays found that wait to be linked to.
+const FOUND: usize = 16;
 
 /// Most addresses a relay listens on.
 pub const MAX_LISTEN: usize = 4;
@@ -59,6 +67,8 @@ pub struct RelayConfig {
     pub identity: Keypair,
     /// What clients are told of whoever runs it.
     pub operator: Operator,
+    /// What leaders announce to everybody.
+    pub directory: DirectoryFile,
     /// What clients may take.
     pub limits: RelayLimits,
     /// Where to answer `GET /metrics` and `GET /healthz` over HTTP, if anywhere.
@@ -84,6 +94,7 @@ impl RelayConfig {
             },
             identity,
             operator: Operator::default(),
+            directory: DirectoryFile::default(),
             limits: RelayLimits::default(),
             metrics: None,
             socket: udp_sockets(),
@@ -97,6 +108,7 @@ impl RelayConfig {
     pub fn from_file(identity: Keypair, file: RelayFile) -> Self {
         Self {
             operator: file.operator,
+            directory: file.directory,
             limits: file.limits,
             metrics: file.metrics,
             hub: file.hub,
@@ -118,6 +130,9 @@ pub enum RelayError {
     /// The operator's card has a text that cannot be shown.
     #[error("operator: {0}")]
     Card(#[from] CardError),
+    /// The directory's part of the settings names a circle that is none.
+    #[error("directory.refuse names something that is no circle")]
+    Refused,
     /// Its identity is not an Ed25519 key.
     #[error("a relay's identity is an Ed25519 key")]
     Identity,
@@ -184,7 +199,15 @@ impl Relay {
 
         let metrics = config.metrics.map(listen_for_metrics).transpose()?;
         let registry = Registry::new();
-        let hub = hub::Hub::new(config.limits, card.clone().into(), tasks.clone());
+        let refused = config.directory.refused().ok_or(RelayError::Refused)?;
+        let directory = directory::TopicDirectory::new(&config.limits, refused);
+        let directory = config.directory.carry.then(|| Arc::new(directory));
+        let hub = hub::Hub::new(
+            config.limits,
+            directory.clone(),
+            card.clone().into(),
+            tasks.clone(),
+        );
         let observer: Weak<dyn Observer> = Arc::downgrade(&hub) as Weak<dyn Observer>;
         registry.observe(observer);
         let limits = GateLimits {
@@ -219,7 +242,10 @@ impl Relay {
         let transport = QuicTransport::new(
             quic,
             endpoints.clone(),
-            DialPolicy::Nobody,
+            match config.directory.peers.is_empty() {
+                true => DialPolicy::Nobody,
+                false => DialPolicy::Anyone,
+            },
             registry,
             Arc::clone(&gate),
         );
@@ -229,7 +255,27 @@ impl Relay {
             pending: config.limits.pending,
             memory_bytes: (config.limits.memory_mib as usize) << 20,
         };
-        let behaviour = Behaviour::new(&config.identity, None, &limits);
+        let mut behaviour = Behaviour::new(&config.identity, None, &limits);
+        let peers = config.directory.peers;
+        let finder = directory.map(|directory| {
+            behaviour.kademlia = Some(finder::kademlia(peer)).into();
+            let (found, from_finder) = mpsc::channel(FOUND);
+            let links = links::Links {
+                directory,
+                counters: Arc::clone(&hub.counters),
+                socket: config.socket.clone(),
+                tasks: tasks.clone(),
+                linked: Arc::new(Mutex::new([(peer, links::Origin::Own)].into())),
+            };
+            tasks.spawn(links.run(peers.clone(), from_finder));
+            // Where it is, other relays need to know only if it looks for them.
+            let own = match (peers.is_empty(), config.hub.public.is_empty()) {
+                (true, _) => Vec::new(),
+                (false, true) => bound.iter().flat_map(|addr| dialable(*addr)).collect(),
+                (false, false) => config.hub.public,
+            };
+            (own, finder::Finder::new(peer, peers, found))
+        });
         let swarm = swarm::RelaySwarm::new(
             transport,
             behaviour,
@@ -238,6 +284,7 @@ impl Relay {
                 bound,
                 endpoints,
                 hub: Arc::clone(&hub),
+                finder,
                 tasks: tasks.clone(),
             },
         )?;
@@ -296,7 +343,7 @@ impl Relay {
     /// What it has done so far, in sum; nothing about anybody.
     #[must_use]
     pub fn stats(&self) -> RelayStats {
-        self.hub.counters.snapshot()
+        self.hub.stats()
     }
 
     /// Returns when every task of the relay has ended, after the token was cancelled.

@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use libp2p::PeerId;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::{
     hub::{Hub, Slots},
@@ -14,11 +15,15 @@ use super::{
 };
 use crate::net::{
     Allowance, Backlog, CLOSE_EXCESS, CLOSE_PROTOCOL, TokenBucket, Topic,
+    directory::Taken,
     wire::{Frame, StreamEnd, read_frame, read_preface, write_frame},
 };
 
 /// What waits for a client that does not take it, bytes: two answers to somebody catching up.
 const MAX_WAITING: usize = 512 * 1024;
+
+/// Requests that asking for the directory counts as: it is told whole.
+const FIND: f64 = 16.0;
 
 /// See the module.
 pub(crate) struct Session {
@@ -120,6 +125,7 @@ impl Session {
         let mut bucket = TokenBucket::new(limits.requests, begun);
         let mut allowance = Allowance::new(limits.messages, limits.message_bytes, begun);
         let mut excess = TokenBucket::new(limits.excess, begun);
+        let mut follows = false;
         loop {
             let request = read_frame(requests).await?;
             let now = Instant::now();
@@ -135,7 +141,11 @@ impl Session {
                 }
                 continue;
             }
-            if !bucket.take(1.0, now) {
+            let cost = match request {
+                Frame::Find { .. } => FIND.min(limits.requests.burst),
+                _ => 1.0,
+            };
+            if !bucket.take(cost, now) {
                 return Err(StreamEnd::Protocol);
             }
             let answer = match request {
@@ -160,12 +170,73 @@ impl Session {
                     hub.ignore(self, &topic);
                     None
                 }
+                Frame::Find { follow, language } => {
+                    self.show(hub, &language);
+                    if follow && !std::mem::replace(&mut follows, true) {
+                        self.follow(hub);
+                    }
+                    None
+                }
+                Frame::Announce(announcement) => {
+                    self.look_at(hub, announcement);
+                    None
+                }
                 _ => return Err(StreamEnd::Protocol),
             };
             if let Some(answer) = answer {
                 self.tell(answer.encode());
             }
         }
+    }
+
+    /// Tells the client what there is in the directory.
+    fn show(&self, hub: &Hub, language: &str) {
+        let found = hub.directory.iter().flat_map(|d| d.find(language));
+        for listing in found {
+            self.tell(Frame::Listing(listing).encode());
+        }
+        self.tell(Frame::Found.encode());
+    }
+
+    /// Tells the client what comes into the directory, in whatever language, as long as the connection lasts.
+    fn follow(self: &Arc<Self>, hub: &Hub) {
+        let (Some(directory), session) = (&hub.directory, Arc::clone(self)) else {
+            return;
+        };
+        let mut news = directory.follow();
+        hub.tasks.spawn(async move {
+            loop {
+                let news = tokio::select! {
+                    _ = session.connection.closed() => return,
+                    news = news.recv() => news,
+                };
+                match news {
+                    Ok(listing) => {
+                        session.tell(Frame::Listing(listing).encode());
+                    }
+                    // Too slow: what was missed comes with the next link.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+    }
+
+    /// Looks at what the client announces, and answers when that is done.
+    fn look_at(self: &Arc<Self>, hub: &Hub, announcement: Bytes) {
+        let (session, directory) = (Arc::clone(self), hub.directory.clone());
+        let counters = Arc::clone(&hub.counters);
+        hub.tasks.spawn(async move {
+            let taken = match directory {
+                Some(directory) => directory.offer(&announcement).await,
+                None => Taken::NoDirectory,
+            };
+            count(match taken {
+                Taken::Yes => &counters.announcements,
+                _ => &counters.announcements_refused,
+            });
+            session.tell(Frame::Verdict(taken).encode());
+        });
     }
 
     /// Ends the connection of a client that goes on sending too much.

@@ -89,6 +89,10 @@ sums! {
     Counter cells_in: "Cells taken in from members",
     Counter cells_out: "Cells sent to members",
     Counter line_packets_dropped: "Packets that pushed each other out waiting for cells",
+    Gauge listings: "Announcements in the topic directory now",
+    Gauge directory_links: "Links to other relays' directories now",
+    Counter announcements: "Announcements taken",
+    Counter announcements_refused: "Announcements refused, for whatever reason",
     Counter clients_cut: "Connections cut because their client went on sending too much",
 }
 

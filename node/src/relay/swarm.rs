@@ -1,12 +1,16 @@
 //! The task that keeps libp2p going. Whatever the relay does for its clients it does beside it (`session`).
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt;
 use libp2p::{PeerId, Swarm, Transport, core::muxing::StreamMuxerBox};
 use tokio_util::sync::CancellationToken;
 
-use super::{RelayError, hub::Hub};
+use super::{RelayError, finder::Finder, hub::Hub};
 use crate::net::{Behaviour, QuicTransport, Tasks, TransportError, quic_multiaddr, swarm_config};
 
 /// Time given to connections to say that they close.
@@ -21,6 +25,8 @@ pub(crate) struct Setup {
     pub(crate) bound: Vec<SocketAddr>,
     pub(crate) endpoints: Vec<quinn::Endpoint>,
     pub(crate) hub: Arc<Hub>,
+    /// Addresses that other relays are told, and what finds those, where there is a directory.
+    pub(crate) finder: Option<(Vec<SocketAddr>, Finder)>,
     pub(crate) tasks: Tasks,
 }
 
@@ -50,18 +56,33 @@ impl RelaySwarm {
                 .listen_on(quic_multiaddr(*addr))
                 .map_err(|_| TransportError::NoSuchEndpoint)?;
         }
+        for addr in setup.finder.iter().flat_map(|(own, _)| own) {
+            swarm.add_external_address(quic_multiaddr(*addr));
+        }
         Ok(Self { swarm, setup })
     }
 
     /// Runs until `cancel`, then closes everything and ends all tasks.
     pub(crate) async fn run(self, cancel: CancellationToken) {
-        let Self { mut swarm, setup } = self;
+        let Self {
+            mut swarm,
+            mut setup,
+        } = self;
         let mut pulse = tokio::time::interval(PULSE);
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
-                _ = pulse.tick() => setup.hub.counters.alive(),
-                _ = swarm.select_next_some() => {}
+                _ = pulse.tick() => {
+                    setup.hub.counters.alive();
+                    if let Some((_, finder)) = &mut setup.finder {
+                        finder.handle_tick(&mut swarm, Instant::now());
+                    }
+                }
+                event = swarm.select_next_some() => {
+                    if let Some((_, finder)) = &mut setup.finder {
+                        finder.handle_event(&mut swarm, event);
+                    }
+                }
             }
         }
         drop(swarm);

@@ -21,7 +21,7 @@ use undertone_node::{
         self, NetCommand, NetEvent, Network, NetworkConfig, RelayAddress, RelayPath, Relayed,
         RouteKey, Topic, Verdict,
     },
-    relay::{Relay, RelayConfig},
+    relay::{Relay, RelayConfig, RelayStats},
 };
 use undertone_protocol::record::Pace;
 
@@ -286,12 +286,18 @@ impl TestRelay {
     }
 
     /// Waits until the relay's sums are as wanted.
-    pub async fn until(
+    pub async fn until(&self, what: &str, wanted: impl Fn(&RelayStats) -> bool) {
+        self.within(PATIENCE, what, wanted).await;
+    }
+
+    /// The same, with more patience or less.
+    pub async fn within(
         &self,
+        patience: Duration,
         what: &str,
-        wanted: impl Fn(&undertone_node::relay::RelayStats) -> bool,
+        wanted: impl Fn(&RelayStats) -> bool,
     ) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         while !wanted(&self.relay.stats()) {
             assert!(
                 Instant::now() < deadline,

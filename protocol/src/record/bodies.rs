@@ -642,9 +642,15 @@ pub struct Announcement {
     /// Minutes since 1970 UTC of the next meeting; open now when absent.
     #[n(1)]
     pub next_meeting: Option<u64>,
-    /// How many may still come in.
+    /// How many may still come in; none takes an earlier announcement back.
     #[n(2)]
     pub seats: u8,
+    /// The invite, without a token.
+    #[n(3)]
+    pub link: String,
+    /// The answer to its puzzle, so that nobody fills a directory for nothing (`directory`).
+    #[n(4)]
+    pub stamp: u64,
 }
 
 /// Replaces the group key, by the recovery key.

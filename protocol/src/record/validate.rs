@@ -1,6 +1,7 @@
 //! What a body must hold on its own, without knowing any circle.
 
 use crate::id::SealingKey;
+use crate::invite::MAX_LINK_CHARS;
 use crate::texts;
 
 use super::bodies::*;
@@ -121,7 +122,9 @@ pub(super) fn validate(body: &super::Body) -> Result<(), RecordError> {
         }
         Body::Announcement(a) => {
             require("seats", a.seats <= MAX_MEMBERS)?;
-            require("next_meeting", a.next_meeting.is_none_or(|m| m <= MAX_INTEGER))
+            require("next_meeting", a.next_meeting.is_none_or(|m| m <= MAX_INTEGER))?;
+            require("link", a.link.len() <= MAX_LINK_CHARS)?;
+            require("stamp", a.stamp <= MAX_INTEGER)
         }
         Body::Admission(_)
         | Body::Refusal(_)

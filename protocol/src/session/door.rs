@@ -137,7 +137,7 @@ impl Session {
             cost,
             circle: self.circle,
             author: pledge.author(),
-            pledge: pledge.id(),
+            purpose: pledge.id(),
         });
         self.knock = vec![pledge];
         self.stage = Stage::Knocking;
@@ -469,7 +469,7 @@ pub(super) fn answer_of(
         cost: state.charter().puzzle?,
         circle: state.id(),
         author: applicant.join.author(),
-        pledge: applicant.pledge.id(),
+        purpose: applicant.pledge.id(),
     };
     Some((applicant.join.id(), puzzle, applicant.puzzle()?))
 }

@@ -230,6 +230,8 @@ pub fn samples() -> Vec<(&'static str, Record)> {
         charter: founding().envelope().to_vec().into(),
         next_meeting: Some(MINUTE + 600),
         seats: 4,
+        link: "undertone:AAAA".into(),
+        stamp: 7,
     };
     let epoch = Epoch {
         number: 1,

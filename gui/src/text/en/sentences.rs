@@ -115,6 +115,22 @@ pub(super) fn span(duration: Duration) -> String {
     }
 }
 
+/// "3 days 5 hours": a time ahead in its two largest units.
+pub(super) fn long_span(minutes: u64) -> String {
+    let part = |count: u64, unit: &str| match count {
+        0 => String::new(),
+        1 => format!("1 {unit}"),
+        count => format!("{count} {unit}s"),
+    };
+    let (days, hours, minutes) = (minutes / 1_440, minutes / 60 % 24, minutes % 60);
+    let parts = match (days, hours) {
+        (0, 0) => return part(minutes.max(1), "minute"),
+        (0, hours) => [part(hours, "hour"), part(minutes, "minute")],
+        (days, hours) => [part(days, "day"), part(hours, "hour")],
+    };
+    parts.join(" ").trim_end().to_owned()
+}
+
 /// "two minutes left": rounded, for the ear and the eye.
 pub(super) fn time_left(left: Duration) -> String {
     const SMALL: [&str; 11] = [
@@ -295,6 +311,22 @@ mod tests {
         assert_eq!(span(Duration::from_secs(180)), "3 minutes");
         assert_eq!(span(Duration::from_secs(61)), "1 minute 1 second");
         assert_eq!(span(Duration::from_secs(45)), "45 seconds");
+    }
+
+    #[test]
+    fn long_spans_say_two_units() {
+        let spans = [0, 1, 59, 60, 61, 1_440, 1_500, 2_880 + 59].map(long_span);
+        let said = [
+            "1 minute",
+            "1 minute",
+            "59 minutes",
+            "1 hour",
+            "1 hour 1 minute",
+            "1 day",
+            "1 day 1 hour",
+            "2 days",
+        ];
+        assert_eq!(spans, said);
     }
 
     #[test]

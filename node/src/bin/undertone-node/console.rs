@@ -3,14 +3,14 @@
 use std::io::BufRead;
 use std::process::ExitCode;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use undertone_dsp::{Character, CleanUp};
 use undertone_node::NodeHandle;
 use undertone_node::api::{
-    Circle, Command, Consent, Door, Farewell, FloorMode, Gratitude, Heard, LogAct, Notice, Place,
-    PublicKey, Relay, Role, Snapshot,
+    Announced, Announcing, Circle, Command, Consent, Door, Farewell, FloorMode, Gratitude, Heard,
+    LogAct, Notice, Place, PublicKey, Relay, Role, Snapshot,
 };
 use undertone_protocol::texts;
 
@@ -32,6 +32,7 @@ leaders also:
   pause / resume  only leaders are heard  door open / door closed
   active / passive      give turns yourself, or let them pass on
   colead NAME     listener NAME           participant NAME
+  announce now    show the circle in its relays' directories; announce in HOURS (its next meeting); announce no
   close           end the circle for good new invite      another single-use invite
   recover         lead with a new key, by the recovery key (founder)";
 
@@ -105,6 +106,7 @@ struct Screen {
     queue: Vec<PublicKey>,
     removals: usize,
     notice: Option<Notice>,
+    announced: Option<Announced>,
     signed: bool,
     accepted: Vec<String>,
 }
@@ -209,6 +211,10 @@ impl Screen {
             println!("^ {} would like to share", name_of(circle, key));
         }
         self.queue.clone_from(&circle.queue);
+        if circle.announced != self.announced {
+            self.announced.clone_from(&circle.announced);
+            show_announced(self.announced.as_ref());
+        }
         let removals = circle.log.iter().filter_map(|entry| match &entry.act {
             LogAct::Removed {
                 name,
@@ -251,6 +257,37 @@ impl Screen {
             _ => println!("Please type yes, or leave."),
         }
         self.ask_next(door);
+    }
+}
+
+/// How a leader wants the circle to be found.
+fn announcing(when: &str) -> Option<Announcing> {
+    match when.split_once(' ') {
+        None if when == "now" => Some(Announcing::Now),
+        None if when == "no" => Some(Announcing::No),
+        Some(("in", hours)) => {
+            let hours: f64 = hours.trim().parse().ok()?;
+            let ahead = (0.0..=7.0 * 24.0)
+                .contains(&hours)
+                .then_some(hours * 60.0)?;
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+            Some(Announcing::At(since.as_secs() / 60 + ahead as u64))
+        }
+        _ => None,
+    }
+}
+
+fn show_announced(announced: Option<&Announced>) {
+    match announced {
+        Some(Announced {
+            problem: Some(problem),
+            ..
+        }) => println!("! The circle is not announced: {problem}. It is tried again."),
+        Some(Announced {
+            shown_until: Some(_),
+            ..
+        }) => println!("The circle is announced: everybody can find it."),
+        _ => {}
     }
 }
 
@@ -323,6 +360,7 @@ fn obey_in_circle(node: &NodeHandle, circle: &Circle, parts: CleanUp, line: &str
         ("participant", name) => {
             member(circle, name).map(|k| Command::SetRole(k, Role::Participant))
         }
+        ("announce", when) => announcing(when).map(Command::Announce),
         ("erase", _) => Some(Command::Erase),
         ("close", _) => Some(Command::CloseCircle),
         ("new", "invite") => Some(Command::RenewInvite),

@@ -1,7 +1,8 @@
-//! `undertone-node`: a participant or leader without a window, the relay that operators run, and the
-//! verification of exported pledges.
+//! `undertone-node`: a participant or leader without a window, the relay that operators run, what is announced there,
+//! and the verification of exported pledges.
 
 mod console;
+mod find;
 mod relay;
 mod verify;
 
@@ -14,10 +15,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use undertone_node::NodeConfig;
-use undertone_node::api::{AdmissionMode, CircleDraft, Command, FloorMode, Pace, RouteDraft};
+use undertone_node::api::{
+    AdmissionMode, Announcing, CircleDraft, Command, FloorMode, Pace, RouteDraft,
+};
 use undertone_node::audio::{AudioHost, SilentHost, SystemHost};
 
-/// Undertone without a window: take part, lead, run a relay, verify a pledge.
+/// Undertone without a window: find a circle, take part, lead, run a relay, verify a pledge.
 #[derive(Parser)]
 #[command(name = "undertone-node", version, about)]
 struct Cli {
@@ -33,6 +36,8 @@ enum Task {
     Lead(LeadArgs),
     /// Go to the door of a circle, or come back to it, from this terminal.
     Join(JoinArgs),
+    /// List the circles that leaders have announced in a relay's directory. Exit status 1 when there is none.
+    Find(find::FindArgs),
     /// Check an exported pledge and say what it is. Exit status 0 only when it is genuine.
     Verify(verify::VerifyArgs),
     /// List the microphones and headphones of this machine.
@@ -101,6 +106,9 @@ struct LeadArgs {
     /// Give turns by themselves, in the order of raised hands
     #[arg(long)]
     auto_turns: bool,
+    /// With a relay: show the circle in its directory, to everybody, as open now
+    #[arg(long, requires = "relay")]
+    announce: bool,
 }
 
 /// How a door opens.
@@ -160,6 +168,7 @@ fn main() -> ExitCode {
         Task::Relay(args) => relay::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Lead(args) => lead(&args),
         Task::Join(args) => join(args),
+        Task::Find(args) => find::run(&args),
         Task::Verify(args) => Ok(verify::run(&args)),
         Task::Devices => devices(),
     };
@@ -203,6 +212,9 @@ fn lead(args: &LeadArgs) -> Result<ExitCode> {
     }
     if args.auto_turns {
         node.send(Command::SetAutoTurns(true));
+    }
+    if args.announce {
+        node.send(Command::Announce(Announcing::Now));
     }
     console::run(&node, console::Answers::default())
 }

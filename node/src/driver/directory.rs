@@ -1,0 +1,258 @@
+//! Topic directories, from a person's side: looking for circles in them, and showing a circle one leads there.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use undertone_protocol::directory::{Listing, MEETING_MINUTES, Offer};
+use undertone_protocol::identity::GroupKey;
+
+use crate::api::{Announced, Announcing, Listed, Search};
+use crate::net::directory::{self, DirectoryError};
+use crate::net::{RelayPath, SocketFactory};
+
+/// How often what is shown is shown anew: it would run out, and people come and go.
+const AGAIN: Duration = Duration::from_secs(15 * 60);
+/// When it is tried again after it went wrong.
+const RETRY: Duration = Duration::from_secs(30);
+/// Time for taking back what is shown, when one has left already.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// What the directories of relays have in a language: the newest of each circle, those that are open now first, then by
+/// time. Inside a tokio runtime.
+///
+/// # Errors
+/// In one plain sentence, when a relay's address cannot be read or none of them answers.
+pub async fn find(search: &Search, socket: SocketFactory) -> Result<Vec<Listed>, String> {
+    let ways = super::ways::paths(&search.relays).map_err(|error| error.to_string())?;
+    let found = directory::find(&ways, &search.language, socket).await;
+    let found = found.map_err(|error| error.to_string())?;
+    let minute = super::snapshot::minute();
+    let mut listings: Vec<Listing> = Vec::new();
+    for listing in found.iter().flat_map(|bytes| Listing::read(bytes, minute)) {
+        match listings.iter_mut().find(|l| l.circle() == listing.circle()) {
+            Some(known) if known.number() < listing.number() => *known = listing,
+            Some(_) => {}
+            None => listings.push(listing),
+        }
+    }
+    listings.retain(|listing| listing.seats() > 0);
+    listings.sort_by_key(|l| (l.next_meeting(), l.charter().title.clone()));
+    Ok(listings.iter().map(listed).collect())
+}
+
+fn listed(listing: &Listing) -> Listed {
+    let charter = listing.charter();
+    Listed {
+        circle: listing.circle(),
+        topic: charter.topic.clone(),
+        title: charter.title.clone(),
+        language: charter.language.clone(),
+        admission: charter.admission,
+        seats: listing.seats(),
+        next_meeting: listing.next_meeting(),
+        schedule: charter.schedule.clone(),
+        listener_welcome: charter.listener_welcome,
+        route: charter.route,
+        link: listing.invite().to_link(),
+    }
+}
+
+/// What is to be said of a circle in its relays' directories.
+pub(super) struct Notice {
+    pub offer: Offer,
+    pub key: GroupKey,
+    pub ways: Vec<RelayPath>,
+    pub socket: SocketFactory,
+}
+
+impl Notice {
+    /// Stamps and signs it, and hands it to the directories.
+    pub async fn post(self, cancel: CancellationToken) -> Result<u64, String> {
+        let Self {
+            offer,
+            key,
+            ways,
+            socket,
+        } = self;
+        let stopped = cancel.clone();
+        let signed = move || offer.sign(&key, || !stopped.is_cancelled());
+        let signed = tokio::task::spawn_blocking(signed).await;
+        let bytes = match signed {
+            Ok(Ok(Some(bytes))) => bytes,
+            Ok(Err(error)) => return Err(error.to_string()),
+            Ok(Ok(None)) | Err(_) => return Err("it was given up".into()),
+        };
+        let until = Listing::read(&bytes, super::snapshot::minute()).map_or(0, |l| l.expires());
+        let posted = directory::announce(&ways, Bytes::from(bytes), socket).await;
+        posted
+            .map(|()| until)
+            .map_err(|error: DirectoryError| error.to_string())
+    }
+
+    /// Takes it back, in a limited time.
+    pub async fn take_back(mut self) {
+        self.offer.seats = 0;
+        self.offer.next_meeting = None;
+        let posted = self.post(CancellationToken::new());
+        if !matches!(tokio::time::timeout(LAST_WORDS, posted).await, Ok(Ok(_))) {
+            tracing::debug!("what was announced will run out by itself");
+        }
+    }
+}
+
+/// A number above that of anything announced before.
+pub(super) fn number() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0))
+}
+
+/// Whether and how a circle is shown, and when to do something about it. Time is an argument.
+#[derive(Default)]
+pub(super) struct Announcer {
+    wish: Announcing,
+    /// When there is something to do, unless it is being done.
+    next: Option<Instant>,
+    busy: bool,
+    shown_until: Option<u64>,
+    problem: Option<String>,
+}
+
+impl Announcer {
+    /// Of a circle that was announced for then, if that is not over.
+    pub fn planned(meeting: Option<u64>, minute: u64, now: Instant) -> Self {
+        let mut this = Self::default();
+        if let Some(meeting) = meeting.filter(|m| m + MEETING_MINUTES > minute) {
+            this.wish(Announcing::At(meeting), now);
+            this.shown_until = Some(meeting + MEETING_MINUTES);
+        }
+        this
+    }
+
+    /// What the leader wants from now on.
+    pub fn wish(&mut self, wish: Announcing, now: Instant) {
+        self.wish = wish;
+        self.problem = None;
+        self.next = Some(now);
+    }
+
+    /// When to ask again.
+    pub fn next(&self) -> Option<Instant> {
+        self.next.filter(|_| !self.busy)
+    }
+
+    /// What is to be done now, if anything; it is taken to be under way then.
+    pub fn due(&mut self, now: Instant, minute: u64) -> Option<Announcing> {
+        self.next().filter(|next| *next <= now)?;
+        self.next = None;
+        if matches!(self.wish, Announcing::At(m) if m + MEETING_MINUTES <= minute) {
+            *self = Self::default();
+            return None;
+        }
+        if self.wish == Announcing::No && self.shown_until.take().is_none() {
+            return None;
+        }
+        self.busy = true;
+        Some(self.wish)
+    }
+
+    /// It was done for this wish, or not.
+    pub fn handle_posted(&mut self, wish: Announcing, posted: Result<u64, String>, now: Instant) {
+        self.busy = false;
+        match posted {
+            Ok(until) => {
+                self.shown_until = (wish != Announcing::No).then_some(until);
+                self.problem = None;
+                if self.next.is_none() && wish != Announcing::No {
+                    self.next = Some(now + AGAIN);
+                }
+            }
+            Err(problem) => {
+                self.problem = Some(problem);
+                self.next = self.next.or(Some(now + RETRY));
+                if wish == Announcing::No {
+                    // Still to be taken back.
+                    self.shown_until = Some(0);
+                }
+            }
+        }
+    }
+
+    /// Whether something is shown that is not true once the leader has gone.
+    pub fn leaves_traces(&self) -> bool {
+        self.wish == Announcing::Now && (self.shown_until.is_some() || self.busy)
+    }
+
+    /// Whether anything may be shown.
+    pub fn is_shown(&self) -> bool {
+        self.shown_until.is_some() || self.busy
+    }
+
+    pub fn look(&self) -> Announced {
+        Announced {
+            wish: self.wish,
+            shown_until: self.shown_until.filter(|_| self.wish != Announcing::No),
+            problem: self.problem.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: u64 = 29_000_000;
+
+    #[test]
+    fn what_is_shown_is_shown_anew_and_what_failed_is_tried_again() {
+        let now = Instant::now();
+        let mut announcer = Announcer::default();
+        assert_eq!(announcer.due(now, MINUTE), None);
+        announcer.wish(Announcing::Now, now);
+        assert_eq!(announcer.due(now, MINUTE), Some(Announcing::Now));
+        assert_eq!(announcer.due(now, MINUTE), None, "it is under way");
+        announcer.handle_posted(Announcing::Now, Err("no relay".into()), now);
+        assert_eq!(announcer.look().problem.as_deref(), Some("no relay"));
+        assert_eq!(announcer.due(now, MINUTE), None);
+        let later = now + RETRY;
+        assert_eq!(announcer.due(later, MINUTE), Some(Announcing::Now));
+        announcer.handle_posted(Announcing::Now, Ok(MINUTE + 45), later);
+        assert_eq!(announcer.look().shown_until, Some(MINUTE + 45));
+        assert!(announcer.leaves_traces());
+        assert_eq!(announcer.next(), Some(later + AGAIN));
+    }
+
+    #[test]
+    fn only_what_was_shown_is_taken_back_and_a_change_of_mind_counts() {
+        let now = Instant::now();
+        let mut announcer = Announcer::default();
+        announcer.wish(Announcing::No, now);
+        assert_eq!(announcer.due(now, MINUTE), None);
+        announcer.wish(Announcing::Now, now);
+        assert!(announcer.due(now, MINUTE).is_some());
+        announcer.wish(Announcing::No, now);
+        announcer.handle_posted(Announcing::Now, Ok(MINUTE + 45), now);
+        assert_eq!(announcer.due(now, MINUTE), Some(Announcing::No));
+        announcer.handle_posted(Announcing::No, Err("no relay".into()), now);
+        assert!(announcer.is_shown());
+        assert_eq!(announcer.due(now + RETRY, MINUTE), Some(Announcing::No));
+        announcer.handle_posted(Announcing::No, Ok(MINUTE + 45), now);
+        assert!(!announcer.is_shown());
+        assert_eq!(announcer.next(), None);
+    }
+
+    #[test]
+    fn a_meeting_is_announced_until_it_is_over_and_no_longer() {
+        let now = Instant::now();
+        let over = Announcer::planned(Some(MINUTE - MEETING_MINUTES), MINUTE, now);
+        assert_eq!(over.next(), None);
+        let mut announcer = Announcer::planned(Some(MINUTE + 10), MINUTE, now);
+        let wish = Announcing::At(MINUTE + 10);
+        assert_eq!(announcer.due(now, MINUTE), Some(wish));
+        announcer.handle_posted(wish, Ok(MINUTE + 10 + MEETING_MINUTES), now);
+        assert!(!announcer.leaves_traces(), "it is true without its leader");
+        let after = MINUTE + 10 + MEETING_MINUTES;
+        assert_eq!(announcer.due(now + AGAIN, after), None);
+        assert_eq!(announcer.look(), Announced::default());
+    }
+}
