@@ -109,6 +109,12 @@ fn main() {
         w.get_by_role_and_label(egui::accesskit::Role::Button, "Start a circle")
             .click_accesskit()
     });
+    let minute = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() / 60);
+    studio.take("find", &samples::searching(minute), |w| {
+        press(w, "Look for a circle");
+    });
     studio.take("appearance", &home, |w| press(w, "Text size and colours"));
     for (name, snapshot) in samples::places() {
         studio.take(name, &snapshot, |_| {});

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use undertone_dsp::{Character, CleanUp, Difference};
 use undertone_node::api::{
-    AdmissionMode, Applicant, Circle, CircleId, Connecting, Connection, Device, DeviceId, Door,
-    Farewell, FloorMode, Heard, LogAct, LogEntry, Member, Notice, OperatorCard, Pace, Place,
-    PublicKey, Relay, Role, RouteKind, Snapshot, Sound, Turn,
+    AdmissionMode, Announced, Announcing, Applicant, Circle, CircleId, Connecting, Connection,
+    Device, DeviceId, Door, Farewell, FloorMode, Found, Heard, Listed, LogAct, LogEntry, Member,
+    Notice, OperatorCard, Pace, Place, PublicKey, Relay, Role, RouteKind, Search, Snapshot, Sound,
+    Turn,
 };
 use undertone_protocol::texts;
 
@@ -63,6 +64,51 @@ pub fn at(place: Place) -> Snapshot {
         relays: String::new(),
         found: None,
         notice: None,
+    }
+}
+
+/// The ways to a relay.
+pub const RELAYS: &str = "/ip4/192.0.2.7/udp/4434/quic-v1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN/p2p-circuit/ip4/192.0.2.7/udp/4433/quic-v1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+
+/// Somebody who looked for circles, at this minute.
+pub fn searching(minute: u64) -> Snapshot {
+    let listed = |n: u8, title: &str, topic: &str, next_meeting, seats| Listed {
+        circle: CircleId::from_bytes([n; 32]),
+        topic: topic.to_owned(),
+        title: title.to_owned(),
+        language: "en".to_owned(),
+        admission: match n {
+            2 => AdmissionMode::Open,
+            _ => AdmissionMode::Approval,
+        },
+        seats,
+        next_meeting,
+        schedule: (n == 3).then(|| "Thursdays at 19:00, London time".to_owned()),
+        listener_welcome: n == 1,
+        route: RouteKind::TwoHop,
+        link: format!("undertone:circle{n}"),
+    };
+    let (hour, day) = (60, 24 * 60);
+    Snapshot {
+        relays: RELAYS.to_owned(),
+        found: Some(Found {
+            search: Search {
+                relays: RELAYS.to_owned(),
+                language: "en".to_owned(),
+            },
+            result: Some(Ok(vec![
+                listed(1, "A quiet hour", "Grief after a long illness", None, 3),
+                listed(2, "Open evening", "Drinking, and not drinking", None, 1),
+                listed(
+                    3,
+                    "Thursday circle",
+                    "Grief: losing a child",
+                    Some(minute + 2 * day + 5 * hour + 10),
+                    6,
+                ),
+            ])),
+        }),
+        ..at(Place::Lobby)
     }
 }
 
@@ -245,6 +291,7 @@ pub fn circle(people: u8) -> Circle {
         frozen: false,
         door_open: true,
         asked_to_cease: false,
+        announced: None,
     }
 }
 
@@ -253,6 +300,11 @@ pub fn led(people: u8) -> Circle {
     let mut circle = circle(people);
     circle.me = key(1);
     circle.leading = true;
+    circle.announced = Some(Announced {
+        wish: Announcing::Now,
+        shown_until: Some(29_000_045),
+        problem: None,
+    });
     circle.applicants = vec![
         Applicant {
             key: key(40),

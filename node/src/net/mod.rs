@@ -72,6 +72,7 @@ pub use types::{
 pub(crate) use backlog::Backlog;
 pub(crate) use behaviour::{Behaviour, BehaviourEvent, BehaviourLimits};
 pub(crate) use gate::{Gate, GateLimits};
+pub(crate) use line::Metronome;
 use line::{LineConfig, cells};
 pub(crate) use quic::{Buffers, QuicConfig};
 pub(crate) use registry::{CLOSE_EXCESS, CLOSE_PROTOCOL, Observer, Registry};
@@ -179,6 +180,9 @@ pub enum NetError {
     /// No socket could be opened.
     #[error("a UDP socket could not be opened: {0}")]
     Socket(#[source] std::io::Error),
+    /// The clock of a line could not be started.
+    #[error("a line's clock could not be started: {0}")]
+    Clock(#[source] std::io::Error),
     /// A direct circle was given nothing to listen on.
     #[error("a direct circle needs an address to listen on")]
     NothingToListenOn,

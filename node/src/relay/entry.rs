@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{net::UdpSocket, time::MissedTickBehavior};
+use tokio::net::UdpSocket;
 
 use super::{
     RelayLimits,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::net::{
     Budget, CLOSE_EXCESS, Gate, Tasks, TokenBucket,
-    line::{Answer, Open, Opened, Packer, Unpacker, hear, packer, say, tick},
+    line::{Answer, Going, Metronome, Open, Opened, Packer, Unpacker, hear, packer, say, tick},
     pass,
 };
 
@@ -51,6 +51,7 @@ pub(crate) struct Entry {
     pub(crate) card: Vec<u8>,
     pub(crate) limits: RelayLimits,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) metronome: Metronome,
     pub(crate) counters: Arc<Counters>,
     pub(crate) tasks: Tasks,
 }
@@ -85,13 +86,13 @@ impl Entry {
         else {
             return;
         };
-        let packed = Mutex::new(packer(clock.cells));
+        let packed = Arc::new(Mutex::new(packer(clock.cells)));
+        let _sending = self.send(connection, clock, &packed);
         let from_hubs =
             futures::future::join_all((sockets.iter().zip(0_u8..)).filter_map(
                 |(socket, channel)| Some(self.take(socket.as_ref()?, channel, &packed)),
             ));
         tokio::select! {
-            () = self.send(connection, clock, &packed) => {}
             () = self.receive(connection, &sockets) => {}
             _ = from_hubs => {}
         }
@@ -153,18 +154,24 @@ impl Entry {
         }
     }
 
-    /// Cells to the member, on a clock of their own.
-    async fn send(&self, connection: &quinn::Connection, clock: Clock, packer: &Mutex<Packer>) {
-        let mut clock = tokio::time::interval(clock.tick / u32::from(clock.cells));
-        clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
-            clock.tick().await;
-            let cell = packer.lock().unwrap_or_else(PoisonError::into_inner).cell();
-            if connection.send_datagram(cell).is_err() {
-                return;
-            }
-            count(&self.counters.cells_out);
-        }
+    /// Cells to the member, on a clock of their own, as long as what is returned.
+    fn send(
+        &self,
+        connection: &quinn::Connection,
+        clock: Clock,
+        packer: &Arc<Mutex<Packer>>,
+    ) -> Going {
+        let (line, packer) = (connection.clone(), Arc::clone(packer));
+        let counters = Arc::clone(&self.counters);
+        self.metronome
+            .every(clock.tick / u32::from(clock.cells), move || {
+                let cell = packer.lock().unwrap_or_else(PoisonError::into_inner).cell();
+                let sent = line.send_datagram(cell).is_ok();
+                if sent {
+                    count(&counters.cells_out);
+                }
+                sent
+            })
     }
 
     /// Cells of the member, to the hubs.

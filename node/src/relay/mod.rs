@@ -37,9 +37,9 @@ use tokio_util::sync::CancellationToken;
 use undertone_protocol::operator::CardError;
 
 use crate::net::{
-    Behaviour, BehaviourLimits, Buffers, DialPolicy, Gate, GateLimits, Observer, QuicConfig,
-    QuicTransport, Registry, RelayAddress, RelayPath, SocketFactory, Tasks, TransportError,
-    dialable, udp_sockets,
+    Behaviour, BehaviourLimits, Buffers, DialPolicy, Gate, GateLimits, Metronome, Observer,
+    QuicConfig, QuicTransport, Registry, RelayAddress, RelayPath, SocketFactory, Tasks,
+    TransportError, dialable, udp_sockets,
 };
 
 pub use config::{ConfigError, DirectoryFile, EntryFile, HubFile, RelayFile};
@@ -124,6 +124,9 @@ pub enum RelayError {
     /// No socket could be opened.
     #[error("a UDP socket could not be opened: {0}")]
     Socket(#[source] std::io::Error),
+    /// The clock of lines could not be started.
+    #[error("the lines' clock could not be started: {0}")]
+    Clock(#[source] std::io::Error),
     /// Nothing, or more than [`MAX_LISTEN`] addresses, to listen on.
     #[error("a relay listens on 1 to {MAX_LISTEN} addresses, not {0}")]
     Listen(usize),
@@ -229,6 +232,7 @@ impl Relay {
             hubs: reached(&hubs, &bound, &config.entry.hubs),
             card,
             limits: config.limits,
+            metronome: Metronome::start().map_err(RelayError::Clock)?,
             gate: Gate::new(
                 GateLimits {
                     strangers: config.limits.lines,

@@ -7,11 +7,12 @@ use std::{
 };
 
 use libp2p::identity::Keypair;
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::sync::mpsc;
 use undertone_protocol::record::Pace;
 
 use super::{
     cell::Unpacker,
+    metronome::Metronome,
     packer,
     socket::Ends,
     tick,
@@ -72,6 +73,7 @@ pub(crate) fn start(config: LineConfig, tasks: &Tasks) -> Result<SocketFactory, 
         entries,
         cells: config.cells,
         pace: config.pace,
+        metronome: Metronome::start().map_err(NetError::Clock)?,
         events: config.events,
     };
     tasks.spawn(keeper.run());
@@ -84,6 +86,7 @@ struct Keeper {
     entries: Vec<(RelayAddress, quinn::Endpoint)>,
     cells: u8,
     pace: Pace,
+    metronome: Metronome,
     events: mpsc::Sender<NetEvent>,
 }
 
@@ -137,23 +140,13 @@ impl Keeper {
 
     /// Carries cells both ways until the line is dead.
     async fn carry(&self, connection: &quinn::Connection) {
-        let mut clock = tokio::time::interval(tick(self.pace));
-        clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let (ends, line) = (Arc::clone(&self.ends), connection.clone());
+        let send = move || line.send_datagram(ends.cell()).is_ok();
+        let _sending = self.metronome.every(tick(self.pace), send);
         let mut unpacker = Unpacker::default();
-        let mut heard = Instant::now();
-        while heard.elapsed() < DEAD_AFTER {
-            tokio::select! {
-                _ = clock.tick() => {
-                    if connection.send_datagram(self.ends.cell()).is_err() {
-                        return;
-                    }
-                }
-                cell = connection.read_datagram() => {
-                    let Ok(cell) = cell else { return };
-                    heard = Instant::now();
-                    unpacker.cell(cell, |channel, packet| self.ends.deliver(channel, packet));
-                }
-            }
+        let cell = || tokio::time::timeout(DEAD_AFTER, connection.read_datagram());
+        while let Ok(Ok(cell)) = cell().await {
+            unpacker.cell(cell, |channel, packet| self.ends.deliver(channel, packet));
         }
     }
 }

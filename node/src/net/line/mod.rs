@@ -11,12 +11,14 @@
 
 mod cell;
 mod client;
+mod metronome;
 mod socket;
 mod wire;
 
 use cell::NUMBER;
 pub(crate) use cell::{CELL, Packer, Unpacker};
 pub(crate) use client::{LineConfig, start};
+pub(crate) use metronome::{Going, Metronome};
 use wire::MAX_CELLS;
 pub(crate) use wire::{Answer, Open, Opened, PROTOCOL, hear, say};
 
