@@ -148,6 +148,11 @@ fn main() {
     studio.take("removal", &samples::inside(samples::led(7)), |w| {
         press(w, "Slow River, speaking, two minutes left");
     });
+    let announced = samples::inside(samples::announced());
+    studio.take("announced", &announced, |_| ());
+    studio.take("announced-later", &announced, |w| {
+        press(w, "Announce the next meeting");
+    });
     let led = samples::inside(samples::led(7));
     studio.take("contact", &samples::inside(samples::circle(7)), |w| {
         press(w, "Slow River, speaking, two minutes left");

@@ -8,7 +8,7 @@ use common::{FakeNode, Window, samples, window};
 use egui::Key;
 use egui_kittest::kittest::{NodeT, Queryable};
 use undertone_gui::Errand;
-use undertone_node::api::{Command, Place};
+use undertone_node::api::{Announced, Announcing, Command, Place};
 use undertone_protocol::texts;
 
 const BEGIN: &str = "I am 18 or older, let's begin";
@@ -266,4 +266,50 @@ fn a_circle_is_started_from_its_form() {
     assert_eq!(draft.turn.as_secs(), 180);
     assert_eq!(draft.floor, undertone_node::api::FloorMode::Passive);
     assert_eq!(draft.schedule.as_deref(), Some("Tuesdays"));
+}
+
+#[test]
+fn a_circle_is_found_by_its_topic_and_its_door_gone_to() {
+    let node = FakeNode::showing(samples::searching(29_000_000));
+    let mut window = window(&node, 800.0, 900.0, None);
+    press(&mut window, "Look for a circle", Key::Enter);
+    for title in ["A quiet hour", "Open evening", "Thursday circle"] {
+        window.get_by_label(title);
+    }
+    tab_to(&mut window, "About");
+    window.event(egui::Event::Text("grief".to_owned()));
+    window.run_ok();
+    window.get_by_label("2 of 3 circles.");
+    assert!(window.query_by_label("Open evening").is_none());
+    press(&mut window, "Look", Key::Enter);
+    press(&mut window, "Go to the door of A quiet hour", Key::Enter);
+    let sent = node.sent.borrow();
+    let [Command::FindCircles(search), Command::OpenInvite(link)] = sent.as_slice() else {
+        panic!("{sent:?}")
+    };
+    let asked = (search.relays.as_str(), search.language.as_str());
+    assert_eq!(asked, (samples::RELAYS, "en"));
+    assert_eq!(link, "undertone:circle1");
+}
+
+#[test]
+fn a_leader_announces_the_circle_now_or_later() {
+    let mut circle = samples::announced();
+    circle.announced = Some(Announced::default());
+    let node = FakeNode::showing(samples::inside(circle));
+    let mut window = window(&node, 1_200.0, 1_400.0, None);
+    press(&mut window, "Announce it: open now", Key::Space);
+    press(&mut window, "Announce the next meeting", Key::Space);
+    press(&mut window, "Announce it", Key::Enter);
+    let sent = node.sent.borrow();
+    let [
+        Command::Announce(Announcing::Now),
+        Command::Announce(Announcing::At(meeting)),
+    ] = sent.as_slice()
+    else {
+        panic!("{sent:?}")
+    };
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let ahead = meeting - since.unwrap().as_secs() / 60;
+    assert!((1_439..=1_445).contains(&ahead), "a day: {ahead}");
 }

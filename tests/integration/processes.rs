@@ -299,6 +299,51 @@ fn a_leader_decides_at_the_door_and_comes_back_after_a_kill() {
     quiet.wait("You were removed from");
 }
 
+/// What `find` prints, and how it ends.
+fn find(address: &str, topic: &str) -> (String, Option<i32>) {
+    let language = ["--language", "en", "--topic", topic];
+    let output = Command::new(undertone_node())
+        .args(["find", "--relay", address])
+        .args(language)
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    (printed, output.status.code())
+}
+
+#[test]
+fn a_circle_that_is_announced_is_found_by_its_topic_entered_and_gone_with_its_leader() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_relay, address) = Terminal::relay(folder.path());
+    let more = ["--relay", &address, "--admit-all", "--announce"];
+    let (mut leader, _) = Terminal::lead(folder.path(), &more);
+    leader.wait("The circle is announced");
+    assert_eq!(find(&address, "alcohol").1, Some(1));
+    let (printed, code) = find(&address, "GRIEF");
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("open now, 7 seats"), "{printed}");
+    let link = printed.lines().find(|l| l.contains("undertone:")).unwrap();
+    let guest = Terminal::join(folder.path(), "Quiet Heron", link.trim());
+    guest.wait("You are in \"Evening circle\"");
+
+    leader.clear();
+    leader.say("announce in 30");
+    leader.wait("The circle is announced");
+    let printed = find(&address, "").0;
+    assert!(
+        printed.contains("begins in 29 h 59 min, 6 seats")
+            || printed.contains("begins in 30 h 00 min, 6 seats"),
+        "{printed}"
+    );
+    leader.clear();
+    leader.say("announce now");
+    leader.wait("The circle is announced");
+    assert!(find(&address, "").0.contains("open now"));
+    leader.say("leave");
+    assert_eq!(leader.ended(), Some(0));
+    assert_eq!(find(&address, "").1, Some(1), "it is taken back");
+}
+
 #[test]
 fn bad_input_is_answered_in_plain_words() {
     let folder = tempfile::tempdir().unwrap();

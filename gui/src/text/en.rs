@@ -121,7 +121,7 @@ pub(super) const WORDS: Words = Words {
         title: "Find a circle",
         intro: "Circles that are open now, and circles that meet soon, as their leaders have announced them.",
         relays: "A community relay, or several",
-        relays_about: "Whoever runs one gives its address away. It sees that your computer asks, not which circle you go to.",
+        relays_about: "Ask whoever runs one for its address. The relay sees that your computer asks, and not what you look for.",
         language: "People speak",
         topic: "About",
         topic_hint: "for example: grief",

@@ -300,11 +300,7 @@ pub fn led(people: u8) -> Circle {
     let mut circle = circle(people);
     circle.me = key(1);
     circle.leading = true;
-    circle.announced = Some(Announced {
-        wish: Announcing::Now,
-        shown_until: Some(29_000_045),
-        problem: None,
-    });
+
     circle.applicants = vec![
         Applicant {
             key: key(40),
@@ -334,6 +330,19 @@ pub fn led(people: u8) -> Circle {
             },
         },
     ];
+    circle
+}
+
+/// The same, which everybody can find.
+pub fn announced() -> Circle {
+    let mut circle = led(7);
+    circle.applicants.clear();
+    circle.log.clear();
+    circle.announced = Some(Announced {
+        wish: Announcing::Now,
+        shown_until: Some(29_000_045),
+        problem: None,
+    });
     circle
 }
 

@@ -115,6 +115,8 @@ pub(super) struct Announcer {
     next: Option<Instant>,
     busy: bool,
     shown_until: Option<u64>,
+    /// What is shown until then.
+    shown: Announcing,
     problem: Option<String>,
 }
 
@@ -162,6 +164,7 @@ impl Announcer {
         match posted {
             Ok(until) => {
                 self.shown_until = (wish != Announcing::No).then_some(until);
+                self.shown = wish;
                 self.problem = None;
                 if self.next.is_none() && wish != Announcing::No {
                     self.next = Some(now + AGAIN);
@@ -191,7 +194,8 @@ impl Announcer {
     pub fn look(&self) -> Announced {
         Announced {
             wish: self.wish,
-            shown_until: self.shown_until.filter(|_| self.wish != Announcing::No),
+            shown_until: (self.shown_until)
+                .filter(|_| self.wish != Announcing::No && self.shown == self.wish),
             problem: self.problem.clone(),
         }
     }

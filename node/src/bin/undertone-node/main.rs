@@ -158,7 +158,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("UNDERTONE_LOG")
-                .unwrap_or_else(|_| "warn,undertone_node=info".into()),
+                // What libraries log may name peers and addresses.
+                .unwrap_or_else(|_| "off,undertone_node=info".into()),
         )
         .with_writer(std::io::stderr)
         .without_time()
