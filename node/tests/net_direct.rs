@@ -331,6 +331,7 @@ async fn what_cannot_be_done_is_refused_in_words() {
     a.command(NetCommand::Publish {
         topic: TOPIC,
         payload: vec![0; MAX_CONTROL_BYTES + 1].into(),
+        lasting: false,
     })
     .await;
     assert_eq!(
@@ -348,6 +349,7 @@ async fn what_cannot_be_done_is_refused_in_words() {
         a.command(NetCommand::Publish {
             topic: TOPIC,
             payload: Bytes::from(vec![i]),
+            lasting: false,
         })
         .await;
     }
@@ -373,6 +375,7 @@ async fn the_largest_control_payload_arrives() {
     a.command(NetCommand::Publish {
         topic: TOPIC,
         payload: payload.clone(),
+        lasting: false,
     })
     .await;
     b.command(NetCommand::Subscribe(TOPIC)).await;

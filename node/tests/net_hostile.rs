@@ -331,6 +331,7 @@ async fn a_stranger_is_told_of_no_topic_but_their_own() {
     a.command(NetCommand::Publish {
         topic: Topic(OTHER),
         payload: Bytes::from_static(b"to the stranger"),
+        lasting: false,
     })
     .await;
     let said = [&[0x85][..], &OTHER, b"to the stranger"].concat();

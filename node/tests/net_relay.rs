@@ -11,7 +11,7 @@ use net_support::{
     LOCAL, PATIENCE, ROUTE, TOPIC, TestNode, TestRelay, by, circle, heard, heard_media,
 };
 use undertone_node::{
-    net::{NetCommand, NetEvent, NetworkConfig, Refusal, RouteKey, RouteRefusal},
+    net::{NetCommand, NetEvent, NetworkConfig, Refusal, RouteKey, RouteRefusal, Topic},
     relay::{RelayConfig, RelayLimits},
 };
 
@@ -78,6 +78,78 @@ async fn gossip_reaches_all_and_media_all_but_the_sender() {
 fn pair(nodes: &mut [TestNode], sender: usize, hearer: usize) -> (&TestNode, &mut TestNode) {
     let [sender, hearer] = nodes.get_disjoint_mut([sender, hearer]).unwrap();
     (sender, hearer)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_later_hears_what_was_left_and_not_what_was_only_said() {
+    let relay = TestRelay::new();
+    let mut nodes = circle(&relay, 2).await;
+    nodes[0].publish("said").await;
+    nodes[0].leave("left first").await;
+    nodes[0].leave("left second").await;
+    for text in ["said", "left first", "left second"] {
+        nodes[1].hears(text).await;
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+    relay.until("everybody gone", |s| s.connections == 0).await;
+
+    let mut later = circle(&relay, 1).await.remove(0);
+    let heard = |e: &NetEvent| match e {
+        NetEvent::Control { payload, .. } => Some(payload.clone()),
+        _ => None,
+    };
+    assert_eq!(later.expect("the first", heard).await, "left first");
+    assert_eq!(later.expect("the second", heard).await, "left second");
+    // Asking again brings nothing twice, and another topic nothing at all.
+    later.command(NetCommand::Subscribe(TOPIC)).await;
+    let other = NetCommand::Subscribe(Topic([77; 32]));
+    later.command(other).await;
+    later.expect_none("anything else", heard).await;
+    let stats = relay.relay.stats();
+    assert_eq!((stats.letters, stats.letter_bytes), (2, 21));
+    later.stop().await;
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_who_leaves_too_much_loses_their_own_and_a_hub_may_keep_none() {
+    for (topic_kib, mib, kept) in [(20, 64, true), (20, 0, false)] {
+        let relay = small(RelayLimits {
+            mailbox_topic_kib: topic_kib,
+            mailbox_mib: mib,
+            ..RelayLimits::default()
+        });
+        let mut nodes = circle(&relay, 3).await;
+        nodes[0].leave("the notice").await;
+        nodes[1].hears("the notice").await;
+        for number in 0..40 {
+            let flood = format!("{number}{}", "x".repeat(2_000));
+            nodes[2].leave(&flood).await;
+            nodes[1].hears(&flood).await;
+        }
+        let bound = if kept { 20 << 10 } else { 0 };
+        relay
+            .until("no more than may be", |s| s.letter_bytes <= bound)
+            .await;
+        assert!(relay.relay.stats().letters_forgotten >= 30);
+        for node in nodes {
+            node.stop().await;
+        }
+        relay.until("everybody gone", |s| s.connections == 0).await;
+        let mut later = circle(&relay, 1).await.remove(0);
+        match kept {
+            true => later.hears("the notice").await,
+            false => {
+                later
+                    .expect_none("the notice", |e| heard(e, "the notice"))
+                    .await;
+            }
+        }
+        later.stop().await;
+        relay.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

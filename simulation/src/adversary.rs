@@ -315,7 +315,7 @@ impl World {
             return;
         };
         session.attack_circle(records);
-        if let Some(Output::Publish { topic, payload }) = session.poll_output() {
+        if let Some(Output::Publish { topic, payload, .. }) = session.poll_output() {
             self.publish(from, topic, &payload, Some(only));
             if only.contains(&from) {
                 let message = Input::Control {

@@ -107,6 +107,20 @@ impl Terminal {
         (leader, invite)
     }
 
+    /// Whoever led comes back.
+    fn lead_again(folder: &Path, invite: &str) -> Self {
+        let data = folder.join("leader");
+        Self::start(&[
+            "join",
+            invite,
+            "--data",
+            data.to_str().unwrap(),
+            "--name",
+            "Gentle Oak",
+            "--no-sound",
+        ])
+    }
+
     fn join(folder: &Path, name: &str, invite: &str) -> Self {
         Self::join_with(folder, name, invite, &[])
     }
@@ -282,21 +296,41 @@ fn a_leader_decides_at_the_door_and_comes_back_after_a_kill() {
     assert_eq!(fox.ended(), Some(1));
 
     leader.kill();
-    let mut leader = {
-        let data = folder.path().join("leader");
-        Terminal::start(&[
-            "join",
-            &invite,
-            "--data",
-            data.to_str().unwrap(),
-            "--name",
-            "Gentle Oak",
-            "--no-sound",
-        ])
-    };
+    let mut leader = Terminal::lead_again(folder.path(), &invite);
     leader.wait("+ Quiet Heron is here");
     leader.say("remove Quiet Heron d");
     quiet.wait("You were removed from");
+}
+
+#[test]
+fn whoever_was_away_learns_from_the_relay_alone_who_was_removed_and_that_the_circle_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_relay, address) = Terminal::relay(folder.path());
+    let (mut leader, invite) = Terminal::lead(folder.path(), &["--relay", &address, "--admit-all"]);
+    let otter = Terminal::join(folder.path(), "Kind Otter", &invite);
+    otter.wait("You are in");
+    let mut gull = Terminal::join(folder.path(), "Loud Gull", &invite);
+    otter.wait("+ Loud Gull is here");
+    leader.wait("+ Loud Gull is here");
+    otter.kill();
+    leader.say("remove Loud Gull 2");
+    leader.wait("x Loud Gull was removed");
+    assert_eq!(gull.ended(), Some(1));
+    leader.say("quit");
+    assert_eq!(leader.ended(), Some(0));
+
+    // Nobody is there who could tell.
+    let otter = Terminal::join(folder.path(), "Kind Otter", &invite);
+    otter.wait("x Loud Gull was removed (clause 2)");
+    otter.kill();
+
+    let mut leader = Terminal::lead_again(folder.path(), &invite);
+    leader.wait("You are in");
+    leader.say("close");
+    assert_eq!(leader.ended(), Some(0));
+    let mut otter = Terminal::join(folder.path(), "Kind Otter", &invite);
+    otter.wait("has ended this circle for everybody");
+    assert_eq!(otter.ended(), Some(0));
 }
 
 /// What `find` prints, and how it ends.

@@ -104,7 +104,7 @@ pub(super) const WORDS: Words = Words {
         practice_take_part: "Practise taking part",
         practice_lead: "Practise leading",
         find: "Find a circle",
-        find_about: "What leaders have announced through community relays, by topic. Nobody there learns who looked, or for what.",
+        find_about: "What leaders have announced through community relays. No relay learns which topic you look for.",
         find_go: "Look for a circle",
         join: "Join with an invite",
         join_about: "Somebody gave you a link. You read its rules before anybody there sees you.",

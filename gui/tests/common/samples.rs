@@ -154,9 +154,9 @@ fn operator(name: &str, complain: &str) -> OperatorCard {
         key: PublicKey::from_bytes([7; 32]),
         name: Some(name.to_owned()),
         sees: "The internet address of everybody who connects, when they do, and which connections share a circle. \
-            Not what is said, not who speaks, not what a circle is about or who anybody is in it."
+            Not what is said, not who speaks, not who anybody is in a circle, nor what it is about unless its leader announces it."
             .to_owned(),
-        keeps: "Nothing. There are no logs of people, and what it knows of a connection is gone when that ends."
+        keeps: "No logs of people; what it knows of a connection is gone when that ends. In memory, for a week at most: sealed notices for people who are away, which it cannot read, and what leaders announce to everybody."
             .to_owned(),
         complain: Some(complain.to_owned()),
     }

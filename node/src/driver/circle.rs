@@ -463,13 +463,15 @@ impl Circle {
         self.net.closed()
     }
 
-    /// Waits until everything handed out for storing is on disk.
+    /// Waits until everything handed out for storing is on disk, and says what was waiting for that.
     ///
     /// # Errors
     /// When any of it could not be written.
-    pub async fn wait_until_stored(&mut self) -> Result<(), StoreError> {
-        while let Some((_, result)) = self.stored.next().await {
+    pub async fn wait_until_stored(&mut self, store: &Store) -> Result<(), StoreError> {
+        while let Some((ticket, result)) = self.stored.next().await {
             result?;
+            self.input(Input::Persisted(ticket));
+            self.perform(store).await;
         }
         Ok(())
     }
@@ -625,9 +627,14 @@ impl Circle {
         let command = match output {
             Output::Subscribe(topic) => NetCommand::Subscribe(Topic(topic)),
             Output::Unsubscribe(topic) => NetCommand::Unsubscribe(Topic(topic)),
-            Output::Publish { topic, payload } => NetCommand::Publish {
+            Output::Publish {
+                topic,
+                payload,
+                lasting,
+            } => NetCommand::Publish {
                 topic: Topic(topic),
                 payload: payload.into(),
+                lasting,
             },
             Output::Dial {
                 transport,

@@ -107,7 +107,7 @@ impl Driver {
             (true, _) => self.store.forget(circle).done().await,
             // The notice was handed out for storing just before: wait until it is there.
             (false, End::Removed { .. } | End::Closed) => match &mut self.place {
-                Where::Circle(c) => c.wait_until_stored().await,
+                Where::Circle(c) => c.wait_until_stored(&self.store).await,
                 _ => Ok(()),
             },
             (false, _) => Ok(()),

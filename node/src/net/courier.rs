@@ -14,6 +14,8 @@ pub(crate) const SWARM_QUEUE: usize = 64;
 const MAX_HELD: usize = 512;
 /// Time given to the hubs to take what was said last.
 const LINGER: Duration = Duration::from_millis(600);
+/// The same, where a decision was taken before there was a connection.
+const LINGER_FOR_DECISIONS: Duration = Duration::from_secs(4);
 
 /// Runs until `cancel`, or until no command can come any more; then hands on what was sent before, and ends. The
 /// swarm ends when this does.
@@ -48,7 +50,11 @@ pub(crate) async fn run(
             return;
         }
     }
-    let _ = tokio::time::timeout(LINGER, plane.finish()).await;
+    let linger = match plane.holds_lasting() {
+        true => LINGER_FOR_DECISIONS,
+        false => LINGER,
+    };
+    let _ = tokio::time::timeout(linger, plane.finish()).await;
 }
 
 /// Carries a command out as far as it concerns hubs or media; returns it if the swarm has a part in it.
@@ -60,10 +66,12 @@ fn handle(plane: &MediaPlane, command: NetCommand) -> Option<NetCommand> {
         NetCommand::DetachRoute(route) if plane.is_relayed() => plane.detach(route),
         NetCommand::Subscribe(topic) if plane.is_relayed() => plane.subscribe(topic),
         NetCommand::Unsubscribe(topic) if plane.is_relayed() => plane.unsubscribe(topic),
-        NetCommand::Publish { topic, payload }
-            if plane.is_relayed() && payload.len() <= MAX_CONTROL_BYTES =>
-        {
-            plane.publish(topic, &payload);
+        NetCommand::Publish {
+            topic,
+            payload,
+            lasting,
+        } if plane.is_relayed() && payload.len() <= MAX_CONTROL_BYTES => {
+            plane.publish(topic, &payload, lasting);
         }
         // Hubs hand on to everybody: nothing waits for a verdict.
         NetCommand::Verdict { .. } if plane.is_relayed() => {}

@@ -145,20 +145,27 @@ impl HubClient {
         });
     }
 
-    /// Says something, as soon as the hub is there; what waits longest is given up where too much waits.
-    pub(crate) fn publish(&self, topic: Topic, payload: Bytes) {
+    /// Says something, as soon as the hub is there, or leaves it there too; what waits longest is given up where too much
+    /// waits.
+    pub(crate) fn publish(&self, topic: Topic, payload: Bytes, lasting: bool) {
         self.change(|state| {
-            let given_up = state.outbox.keep(topic, payload, Instant::now());
+            let given_up = (state.outbox).keep(topic, payload, lasting, Instant::now());
             if !given_up.is_empty() {
                 tracing::debug!("too much waits for a hub");
             }
         });
     }
 
-    /// Says what waits, and returns when the hub has acknowledged all of it, or is not there.
+    /// Says what waits, and returns when the hub has acknowledged all of it.
     pub(crate) async fn finish(&self) {
         self.change(|state| state.ending = true);
-        let _ = self.served.subscribe().wait_for(|served| !served).await;
+        let said = |served: &bool| !served && self.lock().outbox.is_empty();
+        let _ = self.served.subscribe().wait_for(said).await;
+    }
+
+    /// Whether something that is to last waits to be said.
+    pub(crate) fn holds_lasting(&self) -> bool {
+        self.lock().outbox.holds_lasting()
     }
 
     /// The slot to send on: of the newest route granted.
@@ -267,7 +274,10 @@ impl HubClient {
             tracing::debug!("messages waited too long for a hub");
         }
         let next = state.outbox.pop_front();
-        Ok(next.map(|(topic, payload)| Frame::Say(topic, payload)))
+        Ok(next.map(|(topic, payload, lasting)| match lasting {
+            true => Frame::Leave(topic, payload),
+            false => Frame::Say(topic, payload),
+        }))
     }
 
     /// Hears the hub.
@@ -435,15 +445,19 @@ mod tests {
     #[test]
     fn topics_are_asked_for_before_anything_is_said() {
         let (client, mut held) = (client(), Held::default());
-        client.publish(TOPIC, "1".into());
-        client.publish(TOPIC, "2".into());
+        client.publish(TOPIC, "1".into(), false);
+        client.publish(TOPIC, "2".into(), true);
         client.subscribe(TOPIC);
         let said = |text: &'static str| Frame::Say(TOPIC, text.into());
         assert_eq!(
             all(&client, &mut held),
-            [Frame::Hear(TOPIC), said("1"), said("2")]
+            [
+                Frame::Hear(TOPIC),
+                said("1"),
+                Frame::Leave(TOPIC, "2".into())
+            ]
         );
-        client.publish(TOPIC, "3".into());
+        client.publish(TOPIC, "3".into(), false);
         client.unsubscribe(TOPIC);
         assert_eq!(all(&client, &mut held), [Frame::Ignore(TOPIC)]);
     }

@@ -149,11 +149,16 @@ impl MediaPlane {
         self.at_hubs(|hub| hub.unsubscribe(topic));
     }
 
-    pub(crate) fn publish(&self, topic: Topic, payload: &Bytes) {
-        self.at_hubs(|hub| hub.publish(topic, payload.clone()));
+    pub(crate) fn publish(&self, topic: Topic, payload: &Bytes, lasting: bool) {
+        self.at_hubs(|hub| hub.publish(topic, payload.clone(), lasting));
     }
 
-    /// Returns when the hubs that are there have all that was published.
+    /// Whether a decision still waits for a hub.
+    pub(crate) fn holds_lasting(&self) -> bool {
+        self.hubs.iter().any(|(_, hub)| hub.holds_lasting())
+    }
+
+    /// Returns when the hubs have all that was published.
     pub(crate) async fn finish(&self) {
         futures::future::join_all(self.hubs.iter().map(|(_, hub)| hub.finish())).await;
     }

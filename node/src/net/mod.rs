@@ -234,13 +234,20 @@ impl Network {
     pub async fn closed(self) {
         let Self {
             commands,
-            events,
+            mut events,
             tasks,
             ..
         } = self;
         drop(commands);
-        drop(events);
-        tasks.joined().await;
+        // Whatever is still to be said may need a connection first, of which there is something to tell.
+        let hear_out = async {
+            while events.recv().await.is_some() {}
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = tasks.joined() => {}
+            () = hear_out => {}
+        }
     }
 }
 

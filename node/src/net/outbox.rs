@@ -19,6 +19,7 @@ const MAX_AGE: Duration = Duration::from_secs(60);
 struct Waiting {
     topic: Topic,
     payload: Bytes,
+    lasting: bool,
     since: Instant,
 }
 
@@ -35,12 +36,14 @@ impl Outbox {
         &mut self,
         topic: Topic,
         payload: Bytes,
+        lasting: bool,
         now: Instant,
-    ) -> Vec<(Topic, Bytes)> {
+    ) -> Vec<(Topic, Bytes, bool)> {
         self.bytes += payload.len();
         self.waiting.push_back(Waiting {
             topic,
             payload,
+            lasting,
             since: now,
         });
         let mut given_up = Vec::new();
@@ -54,7 +57,7 @@ impl Outbox {
     }
 
     /// Messages that have waited too long, oldest first.
-    pub(crate) fn expired(&mut self, now: Instant) -> Vec<(Topic, Bytes)> {
+    pub(crate) fn expired(&mut self, now: Instant) -> Vec<(Topic, Bytes, bool)> {
         let mut given_up = Vec::new();
         while self
             .waiting
@@ -75,11 +78,20 @@ impl Outbox {
         wanted.into_iter().map(|w| w.payload).collect()
     }
 
-    /// Takes out what has waited longest.
-    pub(crate) fn pop_front(&mut self) -> Option<(Topic, Bytes)> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether something that is to last waits.
+    pub(crate) fn holds_lasting(&self) -> bool {
+        self.waiting.iter().any(|waiting| waiting.lasting)
+    }
+
+    /// Takes out what has waited longest, and whether it is to last.
+    pub(crate) fn pop_front(&mut self) -> Option<(Topic, Bytes, bool)> {
         let waiting = self.waiting.pop_front()?;
         self.bytes = self.bytes.saturating_sub(waiting.payload.len());
-        Some((waiting.topic, waiting.payload))
+        Some((waiting.topic, waiting.payload, waiting.lasting))
     }
 }
 
@@ -94,7 +106,7 @@ mod tests {
     fn a_topic_is_taken_in_order_and_leaves_the_others() {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
         for (topic, text) in [(A, "1"), (B, "2"), (A, "3")] {
-            assert!(outbox.keep(topic, Bytes::from(text), now).is_empty());
+            assert!(outbox.keep(topic, Bytes::from(text), false, now).is_empty());
         }
         assert_eq!(outbox.take(A), ["1", "3"]);
         assert_eq!(outbox.take(A), Vec::<Bytes>::new());
@@ -106,19 +118,22 @@ mod tests {
     fn the_oldest_is_given_up_and_named() {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
         let given_up: Vec<_> = (0..=MAX_MESSAGES)
-            .flat_map(|i| outbox.keep(A, Bytes::from(vec![i as u8]), now))
+            .flat_map(|i| outbox.keep(A, Bytes::from(vec![i as u8]), true, now))
             .collect();
-        assert_eq!(given_up, [(A, Bytes::from(vec![0]))]);
+        assert_eq!(given_up, [(A, Bytes::from(vec![0]), true)]);
         let big = Bytes::from(vec![0; MAX_BYTES]);
-        assert_eq!(outbox.keep(B, big, now).len(), MAX_MESSAGES);
+        assert_eq!(outbox.keep(B, big, true, now).len(), MAX_MESSAGES);
     }
 
     #[test]
     fn age_ends_the_wait() {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
-        outbox.keep(A, Bytes::from("old"), now);
-        outbox.keep(A, Bytes::from("new"), now + MAX_AGE);
-        assert_eq!(outbox.expired(now + MAX_AGE), [(A, Bytes::from("old"))]);
+        outbox.keep(A, Bytes::from("old"), false, now);
+        outbox.keep(A, Bytes::from("new"), true, now + MAX_AGE);
+        assert_eq!(
+            outbox.expired(now + MAX_AGE),
+            [(A, Bytes::from("old"), false)]
+        );
         assert_eq!(outbox.take(A), ["new"]);
     }
 }

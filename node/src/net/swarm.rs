@@ -206,7 +206,7 @@ impl NodeSwarm {
                     bytes: payload.len(),
                 });
             }
-            NetCommand::Publish { topic, payload } => self.publish(topic, payload),
+            NetCommand::Publish { topic, payload, .. } => self.publish(topic, payload),
             NetCommand::Verdict { message, verdict } => self.handle_verdict(&message, verdict),
             NetCommand::Dial { peer, addrs } => self.handle_dial(peer, &addrs),
             NetCommand::Block(peer) => {
@@ -253,7 +253,8 @@ impl NodeSwarm {
             // Said already.
             Err(PublishError::Duplicate) => {}
             Err(PublishError::NoPeersSubscribedToTopic) => {
-                for (topic, payload) in self.outbox.keep(topic, payload, Instant::now()) {
+                let given_up = self.outbox.keep(topic, payload, false, Instant::now());
+                for (topic, payload, _) in given_up {
                     self.refuse(Refusal::NobodyListening { topic, payload });
                 }
             }
@@ -306,7 +307,7 @@ impl NodeSwarm {
     // ---- time
 
     fn handle_tick(&mut self, now: Instant) {
-        for (topic, payload) in self.outbox.expired(now) {
+        for (topic, payload, _) in self.outbox.expired(now) {
             self.refuse(Refusal::NobodyListening { topic, payload });
         }
         let due = self.hubs.iter_mut().filter_map(|hub| {

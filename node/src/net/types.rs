@@ -59,6 +59,8 @@ pub enum NetCommand {
         topic: Topic,
         /// Sealed bytes.
         payload: Bytes,
+        /// Whether hubs are to keep it for those who are away. In a direct circle it changes nothing.
+        lasting: bool,
     },
     /// The decision on a message that arrived; until then it is not forwarded (and after about five seconds cannot be).
     /// In a relayed circle it changes nothing: the hub has told everybody, and blaming it for what it cannot read would
@@ -301,7 +303,11 @@ mod tests {
                     peer,
                     addrs: vec![remote]
                 },
-                NetCommand::Publish { topic, payload },
+                NetCommand::Publish {
+                    topic,
+                    payload,
+                    lasting: true
+                },
                 NetCommand::AttachRoute(route),
                 crate::net::RelayAddress { peer, addr: remote },
             )

@@ -30,6 +30,7 @@
 //!  member → hub     0x05 say       topic (256), sealed message, at most 18 KiB
 //!  member → hub     0x06 find      follow (8), language: at most 120 bytes of UTF-8, or none for all
 //!  member → hub     0x07 announce  announcement, at most 4 KiB (`undertone_protocol::directory`)
+//!  member → hub     0x08 leave     as say, and kept for those who ask to hear the topic later
 //!  hub → member     0x80 card      the operator's, at most 2,048 bytes (`undertone_protocol::operator`)
 //!  hub → member     0x81 attached  slot (8)
 //!  hub → member     0x82 refused   slot (8), reason (8)
@@ -69,6 +70,7 @@ const KIND_IGNORE: u8 = 0x04;
 const KIND_SAY: u8 = 0x05;
 const KIND_FIND: u8 = 0x06;
 const KIND_ANNOUNCE: u8 = 0x07;
+const KIND_LEAVE: u8 = 0x08;
 const KIND_CARD: u8 = 0x80;
 const KIND_ATTACHED: u8 = 0x81;
 const KIND_REFUSED: u8 = 0x82;
@@ -122,6 +124,8 @@ pub(crate) enum Frame {
     Ignore(Topic),
     /// Something to be told to all others who hear the topic.
     Say(Topic, Bytes),
+    /// The same, to be kept too.
+    Leave(Topic, Bytes),
     /// Asks for the directory.
     Find {
         /// Whether what comes later is wanted too.
@@ -167,6 +171,7 @@ impl Frame {
             Self::Hear(topic) => (KIND_HEAR, &[], &topic.0),
             Self::Ignore(topic) => (KIND_IGNORE, &[], &topic.0),
             Self::Say(topic, message) => (KIND_SAY, &[&topic.0], message),
+            Self::Leave(topic, message) => (KIND_LEAVE, &[&topic.0], message),
             Self::Find { follow, language } => {
                 (KIND_FIND, &[&[u8::from(*follow)]], language.as_bytes())
             }
@@ -206,6 +211,7 @@ impl Frame {
             (KIND_HEAR, topic) => Some(Self::Hear(Topic(topic.try_into().ok()?))),
             (KIND_IGNORE, topic) => Some(Self::Ignore(Topic(topic.try_into().ok()?))),
             (KIND_SAY, _) => message(bytes).map(|(topic, said)| Self::Say(topic, said)),
+            (KIND_LEAVE, _) => message(bytes).map(|(topic, said)| Self::Leave(topic, said)),
             (KIND_FIND, [follow @ (0 | 1), language @ ..]) if language.len() <= MAX_NAME_BYTES => {
                 Some(Self::Find {
                     follow: *follow == 1,
@@ -361,6 +367,7 @@ mod tests {
             },
             Frame::Unheard(topic),
             Frame::Said(topic, Bytes::from_static(b"sealed")),
+            Frame::Leave(topic, Bytes::from_static(b"sealed")),
             Frame::Find {
                 follow: true,
                 language: "en".into(),
@@ -404,6 +411,7 @@ mod tests {
             long(KIND_SAY, 31),
             long(KIND_SAY, 32),
             long(KIND_SAID, 32),
+            long(KIND_LEAVE, 32),
             long(KIND_CARD, MAX_CARD_BYTES + 1),
             long(KIND_FIND, 0),
             long(KIND_FIND, 2 + MAX_NAME_BYTES),

@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -14,11 +15,14 @@ use libp2p::PeerId;
 use super::{
     RelayLimits,
     directory::TopicDirectory,
+    mailbox::{Bounds, Mailbox},
     session::Session,
     stats::{Counters, RelayStats, count},
     topics::Topics,
 };
 use crate::net::{Observer, RouteKey, RouteRefusal, Tasks, Topic, wire};
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// One connection on one route.
 struct Member {
@@ -40,6 +44,7 @@ pub(crate) type Slots = Vec<(u8, RouteKey, Arc<Route>)>;
 pub(crate) struct Hub {
     routes: Mutex<HashMap<RouteKey, Arc<Route>>>,
     topics: Mutex<Topics<Session>>,
+    mailbox: Mutex<Mailbox>,
     pub(crate) limits: RelayLimits,
     /// The topic directory, if there is one.
     pub(crate) directory: Option<Arc<TopicDirectory>>,
@@ -59,6 +64,11 @@ impl Hub {
         Arc::new(Self {
             routes: Mutex::default(),
             topics: Mutex::new(Topics::new(limits.topics)),
+            mailbox: Mutex::new(Mailbox::new(Bounds {
+                bytes: (limits.mailbox_mib as usize) << 20,
+                bytes_per_topic: (limits.mailbox_topic_kib as usize) << 10,
+                age: DAY * limits.mailbox_days,
+            })),
             limits,
             directory,
             card,
@@ -71,6 +81,13 @@ impl Hub {
     pub(crate) fn stats(&self) -> RelayStats {
         let listings = self.directory.as_ref().map_or(0, |d| d.len());
         self.counters.listings.store(listings as u64, Relaxed);
+        let (letters, bytes) = {
+            let mut mailbox = self.mailbox();
+            mailbox.expire(Instant::now());
+            mailbox.size()
+        };
+        self.counters.letters.store(letters as u64, Relaxed);
+        self.counters.letter_bytes.store(bytes as u64, Relaxed);
         self.counters.snapshot()
     }
 
@@ -227,6 +244,28 @@ impl Hub {
         let others = topics.others(session, &topic);
         let dropped: usize = others.map(|other| other.tell(frame.clone())).sum();
         (self.counters.messages_untaken).fetch_add(dropped as u64, Relaxed);
+    }
+
+    /// The same, and keeps it for those who come later.
+    pub(crate) fn keep(&self, session: &Arc<Session>, topic: Topic, message: Bytes) {
+        let leaver = session.connection.stable_id() as u64;
+        let forgotten = self
+            .mailbox()
+            .leave(topic, leaver, message.clone(), Instant::now());
+        (self.counters.letters_forgotten).fetch_add(forgotten as u64, Relaxed);
+        self.hand_on(session, topic, message);
+    }
+
+    /// Tells `session` what was left on a topic.
+    pub(crate) fn hand_out(&self, session: &Session, topic: Topic) {
+        let held = self.mailbox().held(&topic, Instant::now());
+        for message in held {
+            session.tell(wire::Frame::Said(topic, message).encode());
+        }
+    }
+
+    fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count_topics(&self, topics: &Topics<Session>) {

@@ -38,6 +38,12 @@ pub struct RelayLimits {
     pub listings: usize,
     /// … and of one topic in one language.
     pub listings_per_topic: usize,
+    /// Sealed messages kept for those who are away, MiB in all; 0 keeps none.
+    pub mailbox_mib: u32,
+    /// … and on one topic, KiB.
+    pub mailbox_topic_kib: u32,
+    /// How long they are kept, days: 7 at most.
+    pub mailbox_days: u32,
     /// Control messages taken from one connection.
     pub messages: Budget,
     /// Bytes of control messages taken from one connection; the burst lets one catch-up answer (256 KiB) through.
@@ -65,6 +71,9 @@ impl Default for RelayLimits {
             topics_per_client: 16,
             listings: 256,
             listings_per_topic: 32,
+            mailbox_mib: 64,
+            mailbox_topic_kib: 64,
+            mailbox_days: 7,
             messages: budget(20.0, 100.0),
             message_bytes: budget(64.0 * 1024.0, 512.0 * 1024.0),
             excess: budget(50.0, 500.0),
@@ -113,6 +122,12 @@ impl RelayLimits {
         let small = counts.into_iter().find(|(_, count, least)| count < least);
         if let Some((name, _, _)) = small {
             return Some((name, "is too small for a circle of two"));
+        }
+        if !(1..=7).contains(&self.mailbox_days) {
+            return Some(("mailbox_days", "is between 1 and 7"));
+        }
+        if !(20..=512).contains(&self.mailbox_topic_kib) {
+            return Some(("mailbox_topic_kib", "is between 20, one message, and 512"));
         }
         if self.listings > MOST_LISTINGS {
             return Some(("listings", "is more than a client is told at once"));

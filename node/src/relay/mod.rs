@@ -18,6 +18,7 @@ mod finder;
 mod hub;
 mod limits;
 mod links;
+mod mailbox;
 mod metrics;
 mod operator;
 mod session;

@@ -11,8 +11,9 @@ use undertone_protocol::{
 use super::RelayError;
 
 const SEES: &str = "The internet address of everybody who connects, when they do, and which connections share a circle. \
-    Not what is said, not who speaks, not what a circle is about or who anybody is in it.";
-const KEEPS: &str = "Nothing. There are no logs of people, and what it knows of a connection is gone when that ends.";
+    Not what is said, not who speaks, not who anybody is in a circle, nor what it is about unless its leader announces it.";
+const KEEPS: &str = "No logs of people; what it knows of a connection is gone when that ends. In memory, for a week at most: sealed \
+    notices for people who are away, which it cannot read, and what leaders announce to everybody.";
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

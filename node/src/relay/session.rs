@@ -129,9 +129,13 @@ impl Session {
         loop {
             let request = read_frame(requests).await?;
             let now = Instant::now();
-            if let Frame::Say(topic, message) = request {
+            if let Frame::Say(_, message) | Frame::Leave(_, message) = &request {
                 if allowance.admits(message.len(), now) {
-                    hub.hand_on(self, topic, message);
+                    match request {
+                        Frame::Leave(topic, message) => hub.keep(self, topic, message),
+                        Frame::Say(topic, message) => hub.hand_on(self, topic, message),
+                        _ => {}
+                    }
                     continue;
                 }
                 count(&hub.counters.messages_dropped);
@@ -162,6 +166,7 @@ impl Session {
                     let granted = room && hub.hear(self, topic);
                     if granted && !heard.contains(&topic) {
                         heard.push(topic);
+                        hub.hand_out(self, topic);
                     }
                     (!granted).then_some(Frame::Unheard(topic))
                 }

@@ -96,6 +96,17 @@ impl TestNode {
         self.command(NetCommand::Publish {
             topic: TOPIC,
             payload: Bytes::copy_from_slice(text.as_bytes()),
+            lasting: false,
+        })
+        .await;
+    }
+
+    /// Says something that hubs are to keep.
+    pub async fn leave(&self, text: &str) {
+        self.command(NetCommand::Publish {
+            topic: TOPIC,
+            payload: Bytes::copy_from_slice(text.as_bytes()),
+            lasting: true,
         })
         .await;
     }

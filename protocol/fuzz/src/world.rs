@@ -524,7 +524,7 @@ impl World {
                     }
                 }
                 Output::Unsubscribe(topic) => drop(self.people[who].topics.remove(&topic)),
-                Output::Publish { topic, payload } => {
+                Output::Publish { topic, payload, .. } => {
                     assert!(BUCKETS.contains(&payload.len()));
                     let payload: Rc<[u8]> = payload.into();
                     if self.wire.len() < MAX_FLIGHT {

@@ -148,6 +148,8 @@ pub enum Output {
         topic: Topic,
         /// Sealed and padded.
         payload: Vec<u8>,
+        /// Whether whoever is away is to find it when they come back: decisions.
+        lasting: bool,
     },
     /// Whether a control message may travel on.
     Verdict {

@@ -494,18 +494,19 @@ impl Session {
 
     /// Broadcasts to the circle under the current epoch.
     fn broadcast(&mut self, message: &CircleMessage) {
-        if let Some(output) = self.seal_for_circle(message) {
+        if let Some(output) = self.seal_for_circle(message, false) {
             self.outputs.push_back(output);
         }
     }
 
-    fn seal_for_circle(&mut self, message: &CircleMessage) -> Option<Output> {
+    fn seal_for_circle(&mut self, message: &CircleMessage, lasting: bool) -> Option<Output> {
         let channel = self.epochs.current()?;
         // Whatever does not fit a message is dropped by its maker, who bounds what it puts in.
         let payload = channel.seal(message, &mut self.rng).ok()?;
         Some(Output::Publish {
             topic: channel.topic,
             payload,
+            lasting,
         })
     }
 

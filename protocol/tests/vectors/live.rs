@@ -67,7 +67,7 @@ impl Site {
                 Output::Subscribe(topic) => {
                     self.topics.insert(topic);
                 }
-                Output::Publish { topic, payload } => {
+                Output::Publish { topic, payload, .. } => {
                     self.said.push((topic, payload.clone()));
                     sent.push((topic, payload));
                 }

@@ -1,0 +1,227 @@
+//! What is kept for those who are away: sealed messages on opaque topics, in memory, for days.
+//!
+//! Nobody can say whose a message is, so whoever has left most loses first: a circle leaves a few kilobytes, and somebody
+//! who wants its notices forgotten has to be many. Time is an argument.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::net::Topic;
+
+/// Whoever left something: one connection.
+pub(crate) type Leaver = u64;
+
+struct Letter {
+    topic: Topic,
+    leaver: Leaver,
+    message: Bytes,
+    left: Instant,
+}
+
+/// See the module.
+pub(crate) struct Mailbox {
+    /// In the order they came.
+    letters: BTreeMap<u64, Letter>,
+    next: u64,
+    /// On each topic, the same order.
+    topics: HashMap<Topic, Vec<u64>>,
+    bytes: usize,
+    most: Bounds,
+}
+
+/// How much is kept, and how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) bytes: usize,
+    pub(crate) bytes_per_topic: usize,
+    pub(crate) age: Duration,
+}
+
+impl Mailbox {
+    pub(crate) fn new(most: Bounds) -> Self {
+        Self {
+            letters: BTreeMap::new(),
+            next: 0,
+            topics: HashMap::new(),
+            bytes: 0,
+            most,
+        }
+    }
+
+    /// Keeps a message; says how many were forgotten for it, itself perhaps.
+    pub(crate) fn leave(
+        &mut self,
+        topic: Topic,
+        leaver: Leaver,
+        message: Bytes,
+        now: Instant,
+    ) -> usize {
+        self.expire(now);
+        self.bytes += message.len();
+        let letter = Letter {
+            topic,
+            leaver,
+            message,
+            left: now,
+        };
+        self.letters.insert(self.next, letter);
+        self.topics.entry(topic).or_default().push(self.next);
+        self.next += 1;
+        let mut forgotten = 0;
+        while self.bytes_on(&topic) > self.most.bytes_per_topic {
+            forgotten += self.forget_of_whoever_left_most(Some(&topic));
+        }
+        while self.bytes > self.most.bytes {
+            forgotten += self.forget_of_whoever_left_most(None);
+        }
+        forgotten
+    }
+
+    /// What is kept on a topic, the oldest first.
+    pub(crate) fn held(&mut self, topic: &Topic, now: Instant) -> Vec<Bytes> {
+        self.expire(now);
+        let numbers = self.topics.get(topic).into_iter().flatten();
+        let letters = numbers.filter_map(|number| self.letters.get(number));
+        letters.map(|letter| letter.message.clone()).collect()
+    }
+
+    /// Messages, and bytes of them.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.letters.len(), self.bytes)
+    }
+
+    /// Forgets what has been here too long.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while let Some((&number, letter)) = self.letters.first_key_value() {
+            if now.saturating_duration_since(letter.left) <= self.most.age {
+                return;
+            }
+            self.forget(number);
+        }
+    }
+
+    fn bytes_on(&self, topic: &Topic) -> usize {
+        let numbers = self.topics.get(topic).into_iter().flatten();
+        let letters = numbers.filter_map(|number| self.letters.get(number));
+        letters.map(|letter| letter.message.len()).sum()
+    }
+
+    /// Forgets the newest of whoever has left most, on a topic or anywhere; says how many that were.
+    fn forget_of_whoever_left_most(&mut self, topic: Option<&Topic>) -> usize {
+        let mut left: HashMap<Leaver, (usize, u64)> = HashMap::new();
+        let there = self.letters.iter();
+        for (number, letter) in there.filter(|(_, l)| topic.is_none_or(|t| l.topic == *t)) {
+            let (bytes, newest) = left.entry(letter.leaver).or_default();
+            *bytes += letter.message.len();
+            *newest = *number;
+        }
+        let most = left.into_values().max();
+        match most {
+            Some((_, newest)) => {
+                self.forget(newest);
+                1
+            }
+            None => 0,
+        }
+    }
+
+    fn forget(&mut self, number: u64) {
+        let Some(letter) = self.letters.remove(&number) else {
+            return;
+        };
+        self.bytes -= letter.message.len();
+        if let Some(numbers) = self.topics.get_mut(&letter.topic) {
+            numbers.retain(|known| *known != number);
+            if numbers.is_empty() {
+                self.topics.remove(&letter.topic);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Topic = Topic([1; 32]);
+    const B: Topic = Topic([2; 32]);
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+    fn mailbox() -> Mailbox {
+        Mailbox::new(Bounds {
+            bytes: 100,
+            bytes_per_topic: 40,
+            age: 7 * DAY,
+        })
+    }
+
+    fn words(length: usize, fill: u8) -> Bytes {
+        Bytes::from(vec![fill; length])
+    }
+
+    #[test]
+    fn what_is_left_is_there_in_order_on_its_topic_until_it_is_too_old() {
+        let (mut mailbox, now) = (mailbox(), Instant::now());
+        for (topic, fill, when) in [(A, 1, now), (B, 2, now), (A, 3, now + DAY)] {
+            assert_eq!(mailbox.leave(topic, 1, words(10, fill), when), 0);
+        }
+        assert_eq!(mailbox.held(&A, now + DAY), [words(10, 1), words(10, 3)]);
+        assert_eq!(mailbox.held(&A, now + DAY), [words(10, 1), words(10, 3)]);
+        assert_eq!(mailbox.size(), (3, 30));
+        let later = now + 7 * DAY + Duration::from_secs(1);
+        assert_eq!(mailbox.held(&A, later), [words(10, 3)]);
+        assert_eq!(mailbox.held(&B, later), Vec::<Bytes>::new());
+        assert_eq!(mailbox.size(), (1, 10));
+        mailbox.expire(later + DAY);
+        assert_eq!(mailbox.size(), (0, 0));
+        assert!(mailbox.topics.is_empty());
+    }
+
+    #[test]
+    fn whoever_leaves_most_loses_it_on_a_topic_before_and_after_the_notice() {
+        let now = Instant::now();
+        for flood_first in [true, false] {
+            let mut mailbox = mailbox();
+            let flood = |mailbox: &mut Mailbox| {
+                for _ in 0..1_000 {
+                    mailbox.leave(A, 66, words(5, 9), now);
+                }
+            };
+            if flood_first {
+                flood(&mut mailbox);
+            }
+            mailbox.leave(A, 1, words(10, 1), now);
+            flood(&mut mailbox);
+            assert!(mailbox.held(&A, now).contains(&words(10, 1)));
+            assert!(mailbox.size().1 <= 40);
+        }
+    }
+
+    #[test]
+    fn nobody_fills_it_for_the_others() {
+        let (mut mailbox, now) = (mailbox(), Instant::now());
+        mailbox.leave(A, 1, words(10, 1), now);
+        for topic in 3..200 {
+            mailbox.leave(Topic([topic; 32]), 66, words(20, 9), now);
+        }
+        assert!(mailbox.size().1 <= 100);
+        mailbox.leave(B, 2, words(10, 2), now);
+        assert_eq!(mailbox.held(&A, now), [words(10, 1)]);
+        assert_eq!(mailbox.held(&B, now), [words(10, 2)]);
+    }
+
+    #[test]
+    fn it_can_be_none() {
+        let mut mailbox = Mailbox::new(Bounds {
+            bytes: 0,
+            bytes_per_topic: 40,
+            age: DAY,
+        });
+        assert_eq!(mailbox.leave(A, 1, words(1, 1), Instant::now()), 1);
+        assert_eq!(mailbox.size(), (0, 0));
+    }
+}
