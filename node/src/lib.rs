@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod audio;
+mod clock;
 mod driver;
 pub mod entropy;
 pub mod net;
@@ -107,6 +108,8 @@ pub struct NodeConfig {
     pub listen: Vec<SocketAddr>,
     /// How UDP sockets are opened.
     pub socket: SocketFactory,
+    /// Whether members of a direct circle may find each other on this network.
+    pub nearby: bool,
 }
 
 impl NodeConfig {
@@ -127,6 +130,7 @@ impl NodeConfig {
                 SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
             ],
             socket: udp_sockets(),
+            nearby: true,
         })
     }
 
@@ -137,6 +141,7 @@ impl NodeConfig {
             audio,
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
             socket: udp_sockets(),
+            nearby: false,
         }
     }
 }

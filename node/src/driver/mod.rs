@@ -25,6 +25,7 @@ use crate::api::{
     CircleDraft, Command, Device, DeviceId, Event, Farewell, Notice, RouteDraft, Snapshot,
 };
 use crate::audio::{AudioHost, LocalFrame, Mode, VoiceHandle};
+use crate::clock::unix_minute;
 use crate::entropy::{os_bytes, os_rng};
 use crate::practice::Practice;
 use crate::store::{CircleFile, Settings, Store};
@@ -244,7 +245,7 @@ impl Driver {
         let leader = self.store.root_seed().pseudonym(&salt, 0).public_key();
         let now = session::Now {
             at: Duration::ZERO,
-            minute: snapshot::minute(),
+            minute: unix_minute(),
         };
         let charter = founding.charter(&key, leader, now)?;
         let file = CircleFile {
@@ -316,6 +317,7 @@ impl Driver {
                 false => self.config.listen.clone(),
             },
             socket: self.config.socket.clone(),
+            nearby: self.config.nearby && !practice,
             practice,
         };
         let entered = Circle::enter(&self.store, self.voice.clone(), entry, beginning).await?;
