@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod audio;
+pub mod clock;
 mod driver;
 pub use driver::find_circles;
 pub mod entropy;
@@ -111,6 +112,8 @@ pub struct NodeConfig {
     pub listen: Vec<SocketAddr>,
     /// How UDP sockets are opened.
     pub socket: SocketFactory,
+    /// Whether members of a direct circle may find each other on this network.
+    pub nearby: bool,
 }
 
 impl NodeConfig {
@@ -131,6 +134,7 @@ impl NodeConfig {
                 SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
             ],
             socket: udp_sockets(),
+            nearby: true,
         })
     }
 
@@ -141,6 +145,7 @@ impl NodeConfig {
             audio,
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
             socket: udp_sockets(),
+            nearby: false,
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod invite;
 pub mod memo;
 #[cfg(not(feature = "attack"))]
 mod memo;
+pub mod nearby;
 pub mod operator;
 pub mod pledge_file;
 pub mod puzzle;

@@ -22,9 +22,10 @@ use hpke::{Kem, Serializable, kem::X25519HkdfSha256};
 use minicbor::Decoder;
 use minicbor::bytes::ByteVec;
 use sha2::{Digest, Sha256};
-use undertone_protocol::id::{CircleId, Nonce};
+use undertone_protocol::id::{CircleId, Nonce, TransportId};
 use undertone_protocol::identity::{RootSeed, Secret};
 use undertone_protocol::invite::Invite;
+use undertone_protocol::nearby::Names;
 use undertone_protocol::puzzle::Puzzle;
 use undertone_protocol::record::*;
 use undertone_protocol::seal::{open_padded, open_sealed, seal, seal_padded, seal_to};
@@ -592,6 +593,34 @@ fn puzzles() {
         ));
     }
     compare("puzzles.json", &vectors);
+}
+
+#[test]
+fn neighbours() {
+    let cases = [
+        ("a member", 0x52, 20_420, 0x61, 4433),
+        ("the same the day after", 0x52, 20_421, 0x61, 4433),
+        ("another member", 0x52, 20_420, 0x62, 65_535),
+        ("another door", 0x53, 20_420, 0x61, 4433),
+        ("the first day", 0x52, 0, 0x61, 1),
+    ];
+    let vectors = cases.map(|(name, door, day, transport, port)| {
+        let names = Names::new(secret(door), circle());
+        let transport = TransportId::from_bytes([transport; 32]);
+        vector(
+            name,
+            [
+                ("secret", hex([door; 32]).into()),
+                ("circle", circle().to_hex().into()),
+                ("day", day.into()),
+                ("transport", transport.to_hex().into()),
+                ("port", u64::from(port).into()),
+                ("circle_name", names.circle(day).into()),
+                ("member_name", names.member(day, &transport, port).into()),
+            ],
+        )
+    });
+    compare("neighbours.json", &vectors);
 }
 
 #[test]

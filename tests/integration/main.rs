@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod circles;
+mod neighbours;
 mod networks;
 mod pledges;
 mod processes;

@@ -1,5 +1,6 @@
 //! The small Internet of `tests/network`, smaller and for half a minute.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use undertone_tests::netns::Internet;
@@ -9,8 +10,15 @@ use undertone_tests::weather::Weather;
 
 use crate::processes::undertone_node;
 
+/// There is one small Internet at a time.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn behind_routers_everybody_is_heard_when_a_hub_is_killed_and_no_address_is_seen() {
+    let _alone = alone();
     // Most people's own machines, and some containers.
     if let Err(reason) = Internet::probe() {
         println!("SKIPPED: no network namespaces here: {reason:#}");

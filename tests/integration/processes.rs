@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(40);
+const LOOPBACK: &str = "127.0.0.1:0";
 
 /// The headless program, built beside this test by `cargo test --workspace`, or now.
 pub fn undertone_node() -> PathBuf {
@@ -39,16 +40,19 @@ pub fn undertone_node() -> PathBuf {
 }
 
 /// A node in a process, and what it has printed.
-struct Terminal {
+pub struct Terminal {
     child: Child,
     typed: ChildStdin,
     printed: Arc<Mutex<Vec<String>>>,
 }
 
 impl Terminal {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(undertone_node())
-            .args(arguments)
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::run(Command::new(undertone_node()).args(arguments))
+    }
+
+    pub fn run(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -70,7 +74,7 @@ impl Terminal {
         }
     }
 
-    fn relay(folder: &Path) -> (Self, String) {
+    pub fn relay(folder: &Path) -> (Self, String) {
         let identity = folder.join("relay.key");
         let relay = Self::start(&[
             "relay",
@@ -84,9 +88,14 @@ impl Terminal {
         (relay, address)
     }
 
-    fn lead(folder: &Path, more: &[&str]) -> (Self, String) {
+    pub fn lead(folder: &Path, more: &[&str]) -> (Self, String) {
+        let program = &mut Command::new(undertone_node());
+        Self::lead_by(program, &[&["--listen", LOOPBACK], more].concat(), folder)
+    }
+
+    pub fn lead_by(program: &mut Command, more: &[&str], folder: &Path) -> (Self, String) {
         let data = folder.join("leader");
-        let mut arguments = vec![
+        let arguments = [
             "lead",
             "--data",
             data.to_str().unwrap(),
@@ -96,12 +105,9 @@ impl Terminal {
             "Grief",
             "--title",
             "Evening circle",
-            "--listen",
-            "127.0.0.1:0",
             "--no-sound",
         ];
-        arguments.extend(more);
-        let leader = Self::start(&arguments);
+        let leader = Self::run(program.args(arguments).args(more));
         let line = leader.wait("invite: undertone:");
         let invite = line.trim_start_matches("invite: ").to_owned();
         (leader, invite)
@@ -121,40 +127,60 @@ impl Terminal {
         ])
     }
 
-    fn join(folder: &Path, name: &str, invite: &str) -> Self {
+    pub fn join(folder: &Path, name: &str, invite: &str) -> Self {
         Self::join_with(folder, name, invite, &[])
     }
 
-    fn join_with(folder: &Path, name: &str, invite: &str, more: &[&str]) -> Self {
+    pub fn join_with(folder: &Path, name: &str, invite: &str, more: &[&str]) -> Self {
+        let program = &mut Command::new(undertone_node());
+        Self::join_by(
+            program,
+            &[&["--listen", LOOPBACK], more].concat(),
+            folder,
+            name,
+            invite,
+        )
+    }
+
+    pub fn join_by(
+        program: &mut Command,
+        more: &[&str],
+        folder: &Path,
+        name: &str,
+        invite: &str,
+    ) -> Self {
         let data = folder.join(name);
-        let mut arguments = vec![
+        let arguments = [
             "join",
             invite,
             "--data",
             data.to_str().unwrap(),
             "--name",
             name,
-            "--listen",
-            "127.0.0.1:0",
             "--no-sound",
             "--agree",
         ];
-        arguments.extend(more);
-        Self::start(&arguments)
+        Self::run(program.args(arguments).args(more))
     }
 
-    fn say(&mut self, line: &str) {
+    pub fn say(&mut self, line: &str) {
         writeln!(self.typed, "{line}").unwrap();
         self.typed.flush().unwrap();
     }
 
-    fn has_printed(&self, part: &str) -> Option<String> {
+    pub fn has_printed(&self, part: &str) -> Option<String> {
+        self.printed(part).into_iter().next()
+    }
+
+    /// The lines that hold this.
+    pub fn printed(&self, part: &str) -> Vec<String> {
         let printed = self.printed.lock().unwrap();
-        printed.iter().find(|line| line.contains(part)).cloned()
+        let lines = printed.iter().filter(|line| line.contains(part));
+        lines.cloned().collect()
     }
 
     /// Waits for a line, and gives it.
-    fn wait(&self, part: &str) -> String {
+    pub fn wait(&self, part: &str) -> String {
         let begun = Instant::now();
         loop {
             if let Some(line) = self.has_printed(part) {
@@ -170,18 +196,18 @@ impl Terminal {
     }
 
     /// Forgets what was printed so far.
-    fn clear(&self) {
+    pub fn clear(&self) {
         self.printed.lock().unwrap().clear();
     }
 
     /// kill −9.
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Waits for the process to end by itself.
-    fn ended(&mut self) -> Option<i32> {
+    pub fn ended(&mut self) -> Option<i32> {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

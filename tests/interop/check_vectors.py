@@ -482,6 +482,14 @@ def check_puzzles(vector):
     return {"fits": int.from_bytes(tag, "big") >> (256 - vector["zero_bits"]) == 0}
 
 
+def check_neighbours(vector):
+    secret, day = raw(vector["secret"]), raw(vector["circle"]) + vector["day"].to_bytes(8, "big")
+    whose = day + raw(vector["transport"]) + vector["port"].to_bytes(2, "big")
+    names = derive(secret, day, "undertone/1/nearby/circle"), derive(secret, whose, "undertone/1/nearby/member")
+    circle, member = (base64.b32encode(name).decode().lower() for name in names)
+    return {"circle_name": circle[:15], "member_name": member[:32]}
+
+
 def check_texts(vector):
     pieces = ["undertone/1/texts", vector["version"], *vector["is_not"]]
     pieces += [text for clause in vector["clauses"] for text in clause]
@@ -524,7 +532,8 @@ def main(arguments):
     folder = pathlib.Path(arguments[0]) if arguments else FOLDER
     counts, wrong = collections.Counter(), []
     for check in (
-        check_records, check_identities, check_channels, check_seals, check_voices, check_invites, check_puzzles, check_texts,
+        check_records, check_identities, check_channels, check_seals, check_voices, check_invites, check_puzzles,
+        check_neighbours, check_texts,
         check_histories,
     ):
         category = check.__name__.removeprefix("check_")

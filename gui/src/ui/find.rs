@@ -1,10 +1,9 @@
 //! Finding a circle: what leaders have announced in the directories of relays, by topic and language.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use egui::Ui;
 use egui::accesskit::Live;
 use undertone_node::api::{Command, Listed, Search};
+use undertone_node::clock::unix_minute;
 use undertone_protocol::directory::plain;
 
 use super::Screen;
@@ -127,7 +126,7 @@ fn card(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Listed) {
         prose::with_icon(ui, icon, accent, |ui| {
             prose::heading(ui, &circle.title);
             prose::body(ui, &circle.topic);
-            prose::soft(ui, &when(words, circle, minute()));
+            prose::soft(ui, &when(words, circle, unix_minute()));
             if let Some(schedule) = &circle.schedule {
                 prose::small(ui, schedule);
             }
@@ -156,12 +155,6 @@ fn when(words: &FindWords, circle: &Listed, minute: u64) -> String {
         Some(meeting) => (words.begins_in)(meeting - minute),
     };
     format!("{when} · {}", (words.seats)(circle.seats))
-}
-
-/// Minutes since 1970 UTC.
-pub(super) fn minute() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs() / 60)
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use undertone_node::api::{
     AdmissionMode, Announced, Announcing, Applicant, Circle, Command, FloorMode, LogAct, LogEntry,
     Turn,
 };
+use undertone_node::clock::unix_minute;
 use undertone_protocol::texts::Texts;
 
-use super::find::minute;
 use super::shell::gap;
 use super::start::picker;
 use super::{Screen, texts_of};
@@ -303,7 +303,7 @@ fn directory(ui: &mut Ui, screen: &mut Screen<'_>, announced: &Announced) {
         if ui.add_enabled(ahead > 0, go).clicked() {
             screen.view.inside.planning = None;
             // To the next five minutes.
-            let meeting = (minute() + ahead).next_multiple_of(5);
+            let meeting = (unix_minute() + ahead).next_multiple_of(5);
             screen.send(Command::Announce(Announcing::At(meeting)));
         }
         return;
@@ -314,7 +314,7 @@ fn directory(ui: &mut Ui, screen: &mut Screen<'_>, announced: &Announced) {
         (_, None, None) => words.being_shown.to_owned(),
         (Announcing::Now, None, Some(_)) => words.is_shown.to_owned(),
         (Announcing::At(meeting), None, Some(_)) => {
-            let ahead = (words.shown_at)(meeting.saturating_sub(minute()));
+            let ahead = (words.shown_at)(meeting.saturating_sub(unix_minute()));
             format!("{} {ahead}", words.is_shown)
         }
     };

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -16,20 +16,22 @@ use undertone_protocol::directory::Offer;
 use undertone_protocol::id::{PublicKey, RecordId, TransportId};
 use undertone_protocol::identity::{GroupKey, Secret};
 use undertone_protocol::invite::{Invite, MAX_TOKEN_MINUTES, Token};
+use undertone_protocol::nearby::Names;
 use undertone_protocol::record::AdmissionMode;
 use undertone_protocol::session::{
     self, Act, End, Input, Now, Output, Session, SessionConfig, SessionError,
 };
 
-use super::directory::{self, Announcer, Notice};
+use super::directory::{Announcer, Notice};
 use super::ways::Ways;
 use crate::NodeError;
 use crate::api::Announcing;
 use crate::audio::{LocalFrame, VoiceHandle};
+use crate::clock::{unix_millis, unix_minute, unix_seconds};
 use crate::entropy::os_bytes;
 use crate::net::{
-    self, MessageRef, NetCommand, NetEvent, Network, NetworkConfig, RelayAddress, Route, RouteKey,
-    SocketFactory, Topic, Verdict,
+    self, MessageRef, Nearby, Neighbour, NetCommand, NetEvent, Network, NetworkConfig,
+    RelayAddress, Route, RouteKey, SocketFactory, Topic, Verdict,
 };
 use crate::store::{CircleFile, Store, StoreError};
 
@@ -37,12 +39,16 @@ use crate::store::{CircleFile, Store, StoreError};
 const DIAL_AGAIN: Duration = Duration::from_secs(2);
 /// Verdicts that may be outstanding; older ones are left to expire.
 const MAX_VERDICTS: usize = 512;
+/// Sockets of members found on this network that are remembered, to be dialled again.
+const MAX_NEIGHBOURS: usize = 64;
 
 /// What a circle is entered with.
 pub(super) struct Entry {
     pub file: CircleFile,
     pub listen: Vec<SocketAddr>,
     pub socket: SocketFactory,
+    /// Whether members may find each other on this network, if the circle is direct.
+    pub nearby: bool,
     pub practice: bool,
 }
 
@@ -65,6 +71,7 @@ pub(super) enum Happening {
     NetEnded,
     Stored(u64, Result<(), StoreError>),
     Worked(Worked),
+    Found(Neighbour),
     Due,
 }
 
@@ -92,6 +99,9 @@ pub(super) struct Circle {
     /// How relays are come by; none in a direct circle.
     pub ways: Option<Ways>,
     next_dial: Instant,
+    nearby: Option<Nearby>,
+    /// Who was found on this network, and where; the latest last.
+    neighbours: VecDeque<RelayAddress>,
     clock: Instant,
     /// The single-use token in the invite one shows now, if the circle asks for one.
     token: Option<Token>,
@@ -164,6 +174,7 @@ impl Circle {
         };
         let mut secret = *transport.as_bytes();
         let keypair = Keypair::ed25519_from_bytes(&mut secret).map_err(|_| NodeError::BadInvite)?;
+        let own = transport_id(&keypair);
         let config = NetworkConfig {
             keypair,
             listen: match route {
@@ -176,6 +187,10 @@ impl Circle {
         let net = net::start(config, cancel.clone())?;
         let addresses = net.local_addrs.clone();
         let announcer = Announcer::planned(entry.file.announced, now.minute, clock);
+        let nearby = own.filter(|_| entry.nearby && ways.is_none()).map(|own| {
+            let door = Secret::from_bytes(entry.file.door);
+            Nearby::start(Names::new(door, entry.file.circle), own, net.bound.clone())
+        });
         let mut circle = Self {
             session,
             file: entry.file,
@@ -199,6 +214,8 @@ impl Circle {
             relay_up: false,
             ways,
             next_dial: Instant::now(),
+            nearby,
+            neighbours: VecDeque::new(),
             clock,
             token: None,
             working: FuturesUnordered::new(),
@@ -221,11 +238,19 @@ impl Circle {
                 None => std::future::pending().await,
             }
         };
+        let nearby = &mut self.nearby;
+        let found = async {
+            match nearby {
+                Some(nearby) => nearby.next().await,
+                None => None,
+            }
+        };
         tokio::select! {
             biased;
             Some((ticket, result)) = self.stored.next() => Happening::Stored(ticket, result),
             Some(worked) = self.working.next() => Happening::Worked(worked),
             () = sleep => Happening::Due,
+            Some(neighbour) = found => Happening::Found(neighbour),
             event = self.net.events.recv() => match event {
                 Some(event) => Happening::Net(event),
                 None => Happening::NetEnded,
@@ -254,6 +279,7 @@ impl Circle {
                 self.announcer.handle_posted(wish, posted, Instant::now());
             }
             Happening::Worked(Worked::Given) => {}
+            Happening::Found(neighbour) => self.handle_found(neighbour),
             Happening::Due => {
                 self.session.handle_timeout(now);
                 self.dial_first();
@@ -262,6 +288,9 @@ impl Circle {
         }
         self.perform(store).await;
         self.keep_token();
+        if let Some(nearby) = &self.nearby {
+            nearby.show(*self.session.stage() == session::Stage::Inside);
+        }
         Ok(())
     }
 
@@ -327,7 +356,8 @@ impl Circle {
                     true => u8::try_from(seats).unwrap_or(0),
                     false => 0,
                 },
-                number: directory::number(),
+                // Above that of anything announced before.
+                number: unix_millis(),
                 created: self.now().minute,
             },
             key,
@@ -425,6 +455,11 @@ impl Circle {
         }
     }
 
+    /// Whether its members may find each other on this network.
+    pub fn is_looked_for(&self) -> bool {
+        self.nearby.is_some()
+    }
+
     /// The link that leads here.
     pub fn invite(&self) -> String {
         self.link().to_link()
@@ -460,7 +495,15 @@ impl Circle {
         }
         self.voice.set_may_speak(false);
         // What is still being written belongs to the store, which finishes it.
-        self.net.closed()
+        let (net, nearby) = (self.net, self.nearby);
+        async move {
+            let unseen = async {
+                if let Some(nearby) = nearby {
+                    nearby.closed().await;
+                }
+            };
+            tokio::join!(net.closed(), unseen);
+        }
     }
 
     /// Waits until everything handed out for storing is on disk, and says what was waiting for that.
@@ -530,22 +573,37 @@ impl Circle {
         self.input(Input::Addresses(addresses));
     }
 
-    /// Until anybody is connected, those named in the invite are dialled again and again.
+    /// Until anybody is connected, those found on this network and those named in the invite are dialled again and again.
     fn dial_first(&mut self) {
         let due = self.next_dial <= Instant::now();
         if self.ways.is_some() || self.connected > 0 || !due {
             return;
         }
         self.next_dial = Instant::now() + DIAL_AGAIN;
-        let known = self.file.addresses.iter();
-        for address in known.filter_map(|a| a.parse::<RelayAddress>().ok()) {
-            if address.peer != self.net.local_peer {
-                self.command(NetCommand::Dial {
-                    peer: address.peer,
-                    addrs: vec![address.addr],
-                });
+        let invited = self.file.addresses.iter().flat_map(|a| a.parse());
+        let mut known = BTreeMap::<PeerId, Vec<SocketAddr>>::new();
+        for RelayAddress { peer, addr } in self.neighbours.iter().rev().cloned().chain(invited) {
+            known.entry(peer).or_default().push(addr);
+        }
+        for (peer, addrs) in known {
+            if peer != self.net.local_peer {
+                self.command(NetCommand::Dial { peer, addrs });
             }
         }
+    }
+
+    fn handle_found(&mut self, Neighbour { transport, addrs }: Neighbour) {
+        let Some(peer) = peer_id(&transport) else {
+            return;
+        };
+        for addr in &addrs {
+            let at = RelayAddress { peer, addr: *addr };
+            self.neighbours.retain(|known| *known != at);
+            self.neighbours.push_back(at);
+        }
+        let excess = self.neighbours.len().saturating_sub(MAX_NEIGHBOURS);
+        self.neighbours.drain(..excess);
+        self.command(NetCommand::Dial { peer, addrs });
     }
 
     fn command(&self, command: NetCommand) {
@@ -694,13 +752,13 @@ impl Circle {
 fn now_since(clock: Instant) -> Now {
     Now {
         at: clock.elapsed(),
-        minute: unix_seconds() / 60,
+        minute: unix_minute(),
     }
 }
 
-fn unix_seconds() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |d| d.as_secs())
+fn transport_id(keypair: &Keypair) -> Option<TransportId> {
+    let key = keypair.public().try_into_ed25519().ok()?;
+    Some(TransportId::from_bytes(key.to_bytes()))
 }
 
 /// The libp2p name of a transport identity.

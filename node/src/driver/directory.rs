@@ -1,6 +1,6 @@
 //! Topic directories, from a person's side: looking for circles in them, and showing a circle one leads there.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -8,6 +8,7 @@ use undertone_protocol::directory::{Listing, MEETING_MINUTES, Offer};
 use undertone_protocol::identity::GroupKey;
 
 use crate::api::{Announced, Announcing, Listed, Search};
+use crate::clock::unix_minute;
 use crate::net::directory::{self, DirectoryError};
 use crate::net::{RelayPath, SocketFactory};
 
@@ -27,7 +28,7 @@ pub async fn find(search: &Search, socket: SocketFactory) -> Result<Vec<Listed>,
     let ways = super::ways::paths(&search.relays).map_err(|error| error.to_string())?;
     let found = directory::find(&ways, &search.language, socket).await;
     let found = found.map_err(|error| error.to_string())?;
-    let minute = super::snapshot::minute();
+    let minute = unix_minute();
     let mut listings: Vec<Listing> = Vec::new();
     for listing in found.iter().flat_map(|bytes| Listing::read(bytes, minute)) {
         match listings.iter_mut().find(|l| l.circle() == listing.circle()) {
@@ -83,7 +84,7 @@ impl Notice {
             Ok(Err(error)) => return Err(error.to_string()),
             Ok(Ok(None)) | Err(_) => return Err("it was given up".into()),
         };
-        let until = Listing::read(&bytes, super::snapshot::minute()).map_or(0, |l| l.expires());
+        let until = Listing::read(&bytes, unix_minute()).map_or(0, |l| l.expires());
         let posted = directory::announce(&ways, Bytes::from(bytes), socket).await;
         posted
             .map(|()| until)
@@ -99,12 +100,6 @@ impl Notice {
             tracing::debug!("what was announced will run out by itself");
         }
     }
-}
-
-/// A number above that of anything announced before.
-pub(super) fn number() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0))
 }
 
 /// Whether and how a circle is shown, and when to do something about it. Time is an argument.

@@ -27,6 +27,7 @@ use crate::api::{
     Snapshot,
 };
 use crate::audio::{AudioHost, LocalFrame, Mode, VoiceHandle};
+use crate::clock::unix_minute;
 use crate::entropy::{os_bytes, os_rng};
 use crate::practice::Practice;
 use crate::store::{CircleFile, Settings, Store};
@@ -288,7 +289,7 @@ impl Driver {
         let leader = self.store.root_seed().pseudonym(&salt, 0).public_key();
         let now = session::Now {
             at: Duration::ZERO,
-            minute: snapshot::minute(),
+            minute: unix_minute(),
         };
         let charter = founding.charter(&key, leader, now)?;
         let file = CircleFile {
@@ -364,6 +365,7 @@ impl Driver {
                 false => self.config.listen.clone(),
             },
             socket: self.config.socket.clone(),
+            nearby: self.config.nearby && !practice,
             practice,
         };
         let entered = Circle::enter(&self.store, self.voice.clone(), entry, beginning).await?;

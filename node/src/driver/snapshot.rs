@@ -1,7 +1,5 @@
 //! The snapshot: everything that can be seen of a node at one moment.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use undertone_dsp::Difference;
 use undertone_protocol::id::TextsHash;
 use undertone_protocol::record::{Charter, FloorMode, RouteKind};
@@ -20,12 +18,6 @@ use crate::audio::VoiceStatus;
 const SPEAKING_DB: f32 = -50.0;
 /// More lost than this is unsteady.
 const UNSTEADY_LOSS: f64 = 0.05;
-
-/// Minutes since 1970 UTC.
-pub(super) fn minute() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |d| d.as_secs() / 60)
-}
 
 pub(super) fn title(circle: &Circle) -> String {
     let state = circle.session.state();
@@ -98,6 +90,9 @@ fn look_at_circle(circle: &Circle, status: &VoiceStatus, signed: Option<TextsHas
 fn door(circle: &Circle, charter: &Charter, signed: Option<TextsHash>) -> Door {
     let who_sees_address = match (charter.route, circle.practice) {
         (_, true) => "Nobody: this circle is on this computer only.",
+        (RouteKind::Direct, _) if circle.is_looked_for() => {
+            "The other members of this circle can see your internet address. Others on your network can see that your computer looks for a circle, but not for which."
+        }
         (RouteKind::Direct, _) => "The other members of this circle can see your internet address.",
         (RouteKind::Relay, _) => {
             "The relay can see your internet address, but neither what is said nor who speaks. The other members cannot see it."

@@ -15,8 +15,9 @@
 //! oldest packet when the driver is slow.
 //!
 //! What this module deliberately lacks: any rule about who may speak, any key, any clear text. It moves opaque
-//! topics, opaque payloads and opaque packets. It also lacks discovery of every kind (mDNS, DHT, peer exchange),
-//! hole punching, port mapping, and any way from a relayed circle to a direct connection.
+//! topics, opaque payloads and opaque packets. It also lacks discovery among strangers (libp2p's mDNS, DHT, peer
+//! exchange), hole punching, port mapping, and any way from a relayed circle to a direct connection. Members of a direct
+//! circle may look for each other on one network beside it (`nearby`), under names that their invite gives.
 //!
 //! A relayed circle's endpoint sits on a *line* to an entry (`line`), which shows the same packets at the same pace
 //! whatever goes on; the module above it knows nothing of that.
@@ -38,6 +39,7 @@ mod limit;
 pub(crate) mod line;
 mod media;
 mod muxer;
+mod nearby;
 mod outbox;
 mod quic;
 mod registry;
@@ -63,6 +65,7 @@ pub(crate) use address::{is_dialable, parse_quic, quic_multiaddr};
 pub(crate) use limit::Allowance;
 pub use limit::{Budget, TokenBucket};
 pub use media::MediaCounters;
+pub(crate) use nearby::{Nearby, Neighbour};
 pub use quic::{SocketFactory, udp_sockets};
 pub use transport::TransportError;
 pub use types::{
@@ -215,6 +218,8 @@ pub struct Network {
     pub local_peer: PeerId,
     /// Addresses peers could dial, the likeliest first; of a relayed circle, nothing.
     pub local_addrs: Vec<SocketAddr>,
+    /// Sockets that peers could dial, as they were bound; of a relayed circle, none.
+    pub bound: Vec<SocketAddr>,
     /// Where commands go. Never blocks for long: commands are taken even while events wait.
     pub commands: mpsc::Sender<NetCommand>,
     /// What happened, in order; media may be dropped (oldest first) when nobody reads, nothing else is.
@@ -329,7 +334,7 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
         behaviour,
         swarm::Setup {
             local_peer,
-            listen: if listens { bound } else { Vec::new() },
+            listen: if listens { bound.clone() } else { Vec::new() },
             announced: local_addrs.clone(),
             hubs,
             registry,
@@ -345,6 +350,7 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
     Ok(Network {
         local_peer,
         local_addrs,
+        bound: if listens { bound } else { Vec::new() },
         commands,
         events,
         counters,

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use undertone_protocol::{
 };
 
 use super::RelayLimits;
+use crate::clock::unix_minute;
 use crate::net::{Budget, TokenBucket, directory::Taken};
 
 /// Stamps looked at: a fifth of a core at most.
@@ -52,7 +53,7 @@ impl TopicDirectory {
 
     /// Looks at what somebody announces, and takes it if it is well.
     pub(crate) async fn offer(&self, announcement: &Bytes) -> Taken {
-        let Ok(listing) = Listing::read(announcement, minute()) else {
+        let Ok(listing) = Listing::read(announcement, unix_minute()) else {
             return Taken::Unacceptable;
         };
         if self.refused.contains(&listing.circle()) {
@@ -110,7 +111,7 @@ impl TopicDirectory {
             .directory
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        directory.expire(minute());
+        directory.expire(unix_minute());
         directory
     }
 }
@@ -123,10 +124,4 @@ impl From<Untaken> for Taken {
             Untaken::Full => Self::Full,
         }
     }
-}
-
-/// Minutes since 1970 UTC.
-fn minute() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs() / 60)
 }

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 use std::process::ExitCode;
 use std::sync::mpsc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Result;
 use undertone_dsp::{Character, CleanUp};
@@ -12,6 +12,7 @@ use undertone_node::api::{
     Announced, Announcing, Circle, Command, Consent, Door, Farewell, FloorMode, Gratitude, Heard,
     LogAct, Notice, Place, PublicKey, Relay, Role, Snapshot,
 };
+use undertone_node::clock::unix_minute;
 use undertone_protocol::texts;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -270,8 +271,7 @@ fn announcing(when: &str) -> Option<Announcing> {
             let ahead = (0.0..=7.0 * 24.0)
                 .contains(&hours)
                 .then_some(hours * 60.0)?;
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-            Some(Announcing::At(since.as_secs() / 60 + ahead as u64))
+            Some(Announcing::At(unix_minute() + ahead as u64))
         }
         _ => None,
     }

@@ -1,11 +1,11 @@
 //! `undertone-node find`: circles that leaders have announced.
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use undertone_node::api::{Listed, Search};
+use undertone_node::clock::unix_minute;
 use undertone_node::{find_circles, net::udp_sockets};
 use undertone_protocol::directory::plain;
 
@@ -43,8 +43,7 @@ pub fn run(args: &FindArgs) -> Result<ExitCode> {
         println!("No such circle is announced there now.");
         return Ok(ExitCode::from(1));
     }
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let minute = since.map_or(0, |since| since.as_secs() / 60);
+    let minute = unix_minute();
     for circle in found {
         let when = match circle.next_meeting {
             None => "open now".to_owned(),

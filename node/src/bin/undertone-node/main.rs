@@ -56,6 +56,9 @@ struct Common {
     /// address, IPv4 and IPv6]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Vec<SocketAddr>,
+    /// In a direct circle, neither look for its members on this network nor be found there
+    #[arg(long)]
+    not_nearby: bool,
     /// Take no part in sound: no device is opened, and silence is sent
     #[arg(long)]
     no_sound: bool,
@@ -144,6 +147,7 @@ impl Common {
         };
         let mut config = NodeConfig::desktop()?;
         config.audio = audio;
+        config.nearby = !self.not_nearby;
         if !self.listen.is_empty() {
             config.listen.clone_from(&self.listen);
         }
