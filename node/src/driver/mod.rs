@@ -4,6 +4,7 @@
 mod circle;
 mod commands;
 mod events;
+mod known;
 mod snapshot;
 mod ways;
 mod words;
