@@ -106,6 +106,11 @@ impl World {
     pub fn cut_off(&mut self, index: NodeIndex, cut: bool) {
         self.nodes[index].cut_off = cut;
     }
+    /// A node's machine goes to sleep, or wakes up.
+    pub fn put_to_sleep(&mut self, index: NodeIndex, asleep: bool) {
+        self.nodes[index].asleep = asleep;
+        self.cut_off(index, asleep);
+    }
 
     /// It starts again from what it has stored, with a fresh transport.
     ///

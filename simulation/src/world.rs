@@ -62,6 +62,8 @@ pub struct Node {
     pub heard: BTreeMap<PublicKey, Duration>,
     pub(crate) runs: u64,
     pub(crate) cut_off: bool,
+    /// Its machine sleeps: nothing comes or goes, and what is due waits.
+    pub(crate) asleep: bool,
     /// Hears nothing any more, and goes on sending with the keys it has.
     pub deaf: bool,
     /// How many minutes its clock is wrong.
@@ -325,6 +327,7 @@ impl World {
             heard: BTreeMap::new(),
             runs: 0,
             cut_off: false,
+            asleep: false,
             deaf: false,
             skew: 0,
             island: 0,
@@ -363,6 +366,7 @@ impl World {
         let timers = self
             .nodes
             .iter()
+            .filter(|n| !n.asleep)
             .filter_map(|n| n.session.as_ref()?.next_timeout());
         timers.chain(delivery).chain([self.next_frame]).min()
     }
@@ -377,7 +381,9 @@ impl World {
                 self.hand_over(index, delivery);
             }
         }
-        for index in 0..self.nodes.len() {
+        let awake = (0..self.nodes.len()).filter(|index| !self.nodes[*index].asleep);
+        let awake: Vec<_> = awake.collect();
+        for index in awake.iter().copied() {
             let now = self.now_at(index);
             let due = |s: &Session| s.next_timeout().is_some_and(|at| at <= now.at);
             if let Some(session) = self.nodes[index].session.as_mut().filter(|s| due(s)) {
@@ -387,7 +393,7 @@ impl World {
         }
         if self.next_frame <= self.now {
             self.next_frame += self.frame;
-            for index in 0..self.nodes.len() {
+            for index in awake {
                 let now = self.now_at(index);
                 if let Some(session) = self.nodes[index].session.as_mut() {
                     let opus = [index as u8; OPUS_BYTES];

@@ -179,6 +179,57 @@ fn a_killed_member_comes_back_with_their_seat_and_hears_the_turn() {
 }
 
 #[test]
+fn whoever_slept_for_hours_hears_and_is_heard_again_but_has_no_turn_any_more() {
+    for (seed, route, sleeper) in [
+        (51, RouteKind::Direct, 2),
+        (52, RouteKind::Relay, 2),
+        (53, RouteKind::Relay, 0),
+    ] {
+        let mut world = World::new(seed, Network::LOCAL, route, 4).unwrap();
+        for _ in 0..3 {
+            world.join().unwrap();
+        }
+        world.run_for(seconds(3));
+        let keys: Vec<_> = (0..4).map(|i| world.node(i).key()).collect();
+        world.act(0, Act::GiveTurn(keys[2])).unwrap();
+        world.run_for(seconds(2));
+        world.put_to_sleep(sleeper, true);
+        // Longer than anything is waited for, and clocks on walls go on for a night.
+        world.run_for(seconds(100));
+        world.sleep(8 * 60);
+        world.run_for(seconds(100));
+        if sleeper != 0 {
+            // The circle key changes, and the turn is somebody else's.
+            let clause = "2".to_owned();
+            let removal = Act::Remove {
+                member: keys[3],
+                clause,
+                minutes: None,
+            };
+            world.act(0, removal).unwrap();
+            world.act(0, Act::GiveTurn(keys[1])).unwrap();
+        }
+        world.run_for(seconds(5));
+
+        world.put_to_sleep(sleeper, false);
+        let awake = world.now().at;
+        world.run_for(seconds(5));
+        let turn = |node: usize| {
+            let state = world.node(node).session().unwrap().state().unwrap();
+            state.turn().map(|turn| turn.holder)
+        };
+        assert_eq!(turn(sleeper), turn(1), "seed {seed}");
+        assert_ne!(turn(sleeper), Some(keys[sleeper]), "seed {seed}");
+        world.act(0, Act::GiveTurn(keys[2])).unwrap();
+        world.run_for(seconds(3));
+        for (listener, speaker) in [(sleeper, 2 - sleeper), (1, sleeper)] {
+            let heard = world.node(listener).last_heard(&keys[speaker]);
+            assert!(heard > Some(awake), "seed {seed}: {speaker} by {listener}");
+        }
+    }
+}
+
+#[test]
 fn a_killed_leader_comes_back_and_leads_on() {
     let mut world = circle(6, 2);
     let keys: Vec<_> = (0..3).map(|i| world.node(i).key()).collect();

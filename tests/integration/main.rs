@@ -7,3 +7,4 @@ mod neighbours;
 mod networks;
 mod pledges;
 mod processes;
+mod sleepers;

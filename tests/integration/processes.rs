@@ -6,6 +6,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
+
 const SOON: Duration = Duration::from_secs(40);
 const LOOPBACK: &str = "127.0.0.1:0";
 
@@ -198,6 +200,20 @@ impl Terminal {
     /// Forgets what was printed so far.
     pub fn clear(&self) {
         self.printed.lock().unwrap().clear();
+    }
+
+    /// Does nothing any more, as on a machine that sleeps.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Goes on as if nothing had been.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// kill −9.

@@ -23,11 +23,12 @@ use undertone_protocol::session::{
 };
 
 use super::directory::{Announcer, Notice};
+use super::known::Known;
 use super::ways::Ways;
 use crate::NodeError;
 use crate::api::Announcing;
 use crate::audio::{LocalFrame, VoiceHandle};
-use crate::clock::{unix_millis, unix_minute, unix_seconds};
+use crate::clock::{unix_millis, unix_minute, unix_seconds, uptime};
 use crate::entropy::os_bytes;
 use crate::net::{
     self, MessageRef, Nearby, Neighbour, NetCommand, NetEvent, Network, NetworkConfig,
@@ -39,8 +40,6 @@ use crate::store::{CircleFile, Store, StoreError};
 const DIAL_AGAIN: Duration = Duration::from_secs(2);
 /// Verdicts that may be outstanding; older ones are left to expire.
 const MAX_VERDICTS: usize = 512;
-/// Sockets of members found on this network that are remembered, to be dialled again.
-const MAX_NEIGHBOURS: usize = 64;
 
 /// What a circle is entered with.
 pub(super) struct Entry {
@@ -100,9 +99,9 @@ pub(super) struct Circle {
     pub ways: Option<Ways>,
     next_dial: Instant,
     nearby: Option<Nearby>,
-    /// Who was found on this network, and where; the latest last.
-    neighbours: VecDeque<RelayAddress>,
-    clock: Instant,
+    known: Known,
+    /// When it was entered, by the machine's uptime.
+    clock: Duration,
     /// The single-use token in the invite one shows now, if the circle asks for one.
     token: Option<Token>,
     working: FuturesUnordered<futures::future::BoxFuture<'static, Worked>>,
@@ -150,7 +149,7 @@ impl Circle {
         mut entry: Entry,
         beginning: Beginning,
     ) -> Result<Result<Self, End>, NodeError> {
-        let clock = Instant::now();
+        let clock = uptime();
         let (config, transport) = session_config(store, &mut entry.file)?;
         // The block of sequence numbers is taken on disk before any of it is used.
         store.put_circle(entry.file.clone()).done().await?;
@@ -186,7 +185,7 @@ impl Circle {
         };
         let net = net::start(config, cancel.clone())?;
         let addresses = net.local_addrs.clone();
-        let announcer = Announcer::planned(entry.file.announced, now.minute, clock);
+        let announcer = Announcer::planned(entry.file.announced, now.minute, Instant::now());
         let nearby = own.filter(|_| entry.nearby && ways.is_none()).map(|own| {
             let door = Secret::from_bytes(entry.file.door);
             Nearby::start(Names::new(door, entry.file.circle), own, net.bound.clone())
@@ -215,7 +214,7 @@ impl Circle {
             ways,
             next_dial: Instant::now(),
             nearby,
-            neighbours: VecDeque::new(),
+            known: Known::default(),
             clock,
             token: None,
             working: FuturesUnordered::new(),
@@ -228,7 +227,9 @@ impl Circle {
 
     /// The next thing that happens to this circle. Cancel-safe.
     pub async fn next(&mut self) -> Happening {
-        let due = self.session.next_timeout().map(|at| self.clock + at);
+        let now = self.now().at;
+        let due = self.session.next_timeout();
+        let due = due.map(|at| Instant::now() + at.saturating_sub(now));
         let dial = (self.ways.is_none() && self.connected == 0).then_some(self.next_dial);
         let wake = due.into_iter().chain(dial).chain(self.announcer.next());
         let wake = wake.min();
@@ -553,7 +554,11 @@ impl Circle {
                     self.say_addresses();
                 }
             }
-            NetEvent::Connected { .. } => self.connected += 1,
+            NetEvent::Connected { peer, remote } => {
+                self.connected += 1;
+                // Everybody has one port, to dial from and to be dialled at.
+                self.known.remember(peer, remote);
+            }
             NetEvent::Disconnected(_) => self.connected = self.connected.saturating_sub(1),
             NetEvent::RelayUp => self.relay_up = true,
             NetEvent::RelayDown => self.relay_up = false,
@@ -573,19 +578,14 @@ impl Circle {
         self.input(Input::Addresses(addresses));
     }
 
-    /// Until anybody is connected, those found on this network and those named in the invite are dialled again and again.
+    /// Until anybody is connected, those known here and those named in the invite are dialled again and again.
     fn dial_first(&mut self) {
         let due = self.next_dial <= Instant::now();
         if self.ways.is_some() || self.connected > 0 || !due {
             return;
         }
         self.next_dial = Instant::now() + DIAL_AGAIN;
-        let invited = self.file.addresses.iter().flat_map(|a| a.parse());
-        let mut known = BTreeMap::<PeerId, Vec<SocketAddr>>::new();
-        for RelayAddress { peer, addr } in self.neighbours.iter().rev().cloned().chain(invited) {
-            known.entry(peer).or_default().push(addr);
-        }
-        for (peer, addrs) in known {
+        for (peer, addrs) in self.known.with_invited(&self.file.addresses) {
             if peer != self.net.local_peer {
                 self.command(NetCommand::Dial { peer, addrs });
             }
@@ -597,12 +597,8 @@ impl Circle {
             return;
         };
         for addr in &addrs {
-            let at = RelayAddress { peer, addr: *addr };
-            self.neighbours.retain(|known| *known != at);
-            self.neighbours.push_back(at);
+            self.known.remember(peer, *addr);
         }
-        let excess = self.neighbours.len().saturating_sub(MAX_NEIGHBOURS);
-        self.neighbours.drain(..excess);
         self.command(NetCommand::Dial { peer, addrs });
     }
 
@@ -705,7 +701,9 @@ impl Circle {
                 None => return,
             },
             Output::Allow(transports) => {
-                NetCommand::Allow(transports.iter().filter_map(peer_id).collect())
+                let members: Vec<_> = transports.iter().filter_map(peer_id).collect();
+                self.known.set_members(&members);
+                NetCommand::Allow(members)
             }
             Output::Block(transport) => match peer_id(&transport) {
                 Some(peer) => NetCommand::Block(peer),
@@ -749,9 +747,9 @@ impl Circle {
     }
 }
 
-fn now_since(clock: Instant) -> Now {
+fn now_since(clock: Duration) -> Now {
     Now {
-        at: clock.elapsed(),
+        at: uptime().saturating_sub(clock),
         minute: unix_minute(),
     }
 }

@@ -5,6 +5,7 @@ mod circle;
 mod commands;
 mod directory;
 mod events;
+mod known;
 mod snapshot;
 mod ways;
 mod words;

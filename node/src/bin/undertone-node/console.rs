@@ -9,8 +9,8 @@ use anyhow::Result;
 use undertone_dsp::{Character, CleanUp};
 use undertone_node::NodeHandle;
 use undertone_node::api::{
-    Announced, Announcing, Circle, Command, Consent, Door, Farewell, FloorMode, Gratitude, Heard,
-    LogAct, Notice, Place, PublicKey, Relay, Role, Snapshot,
+    Announced, Announcing, Circle, Command, Connection, Consent, Door, Farewell, FloorMode,
+    Gratitude, Heard, LogAct, Notice, Place, PublicKey, Relay, Role, Snapshot,
 };
 use undertone_node::clock::unix_minute;
 use undertone_protocol::texts;
@@ -466,10 +466,11 @@ fn the_one(all: Vec<(PublicKey, &str)>, name: &str) -> Option<PublicKey> {
 fn show_members(circle: &Circle) {
     for member in &circle.members {
         let you = if member.key == circle.me { ", you" } else { "" };
-        let state = match (member.speaking, member.muted) {
-            (true, _) => "speaking",
-            (false, true) => "muted",
-            (false, false) => "listening",
+        let state = match (member.connection, member.speaking, member.muted) {
+            (Connection::Away, ..) => "away",
+            (_, true, _) => "speaking",
+            (_, false, true) => "muted",
+            (_, false, false) => "listening",
         };
         println!("  {} ({:?}{you}) {state}", member.name, member.role);
     }
