@@ -106,6 +106,16 @@ impl World {
     pub fn cut_off(&mut self, index: NodeIndex, cut: bool) {
         self.nodes[index].cut_off = cut;
     }
+    /// Puts a node back on the network, as `cut_off`, and its program notices.
+    pub fn reconnect(&mut self, index: NodeIndex) {
+        self.cut_off(index, false);
+        let now = self.now_at(index);
+        if let Some(session) = self.nodes[index].session.as_mut() {
+            // Only acts are answered.
+            let _ = session.handle_input(now, Input::Reconnected);
+            self.drain(index);
+        }
+    }
     /// A node's machine goes to sleep, or wakes up.
     pub fn put_to_sleep(&mut self, index: NodeIndex, asleep: bool) {
         self.nodes[index].asleep = asleep;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use undertone_protocol::id::PublicKey;
 use undertone_protocol::record::RouteKind;
 use undertone_protocol::session::{Act, End, Event, Stage};
 use undertone_simulation::network::Network;
@@ -225,6 +226,36 @@ fn whoever_slept_for_hours_hears_and_is_heard_again_but_has_no_turn_any_more() {
         for (listener, speaker) in [(sleeper, 2 - sleeper), (1, sleeper)] {
             let heard = world.node(listener).last_heard(&keys[speaker]);
             assert!(heard > Some(awake), "seed {seed}: {speaker} by {listener}");
+        }
+    }
+}
+
+#[test]
+fn whoever_was_offline_for_minutes_is_back_as_soon_as_there_is_a_way() {
+    for (seed, away) in [(61, 0), (62, 1), (63, 2), (64, 3)] {
+        let mut world = World::new(seed, Network::LOCAL, RouteKind::Relay, 4).unwrap();
+        for _ in 0..3 {
+            world.join().unwrap();
+        }
+        world.run_for(seconds(3));
+        // Everybody has given the other up.
+        world.cut_off(away, true);
+        world.run_for(seconds(130));
+        world.reconnect(away);
+        world.run_for(seconds(2));
+        let key = world.node(away).key();
+        let sees = |node: usize, which: &dyn Fn(&PublicKey) -> bool| {
+            let members = world
+                .node(node)
+                .session()
+                .unwrap()
+                .view(world.now())
+                .members;
+            members.iter().filter(|m| which(&m.key)).all(|m| m.present)
+        };
+        assert!(sees(away, &|member| *member != key), "seed {seed}");
+        for other in (0..4).filter(|node| *node != away) {
+            assert!(sees(other, &|member| *member == key), "seed {seed}");
         }
     }
 }

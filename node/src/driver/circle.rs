@@ -560,7 +560,10 @@ impl Circle {
                 self.known.remember(peer, remote);
             }
             NetEvent::Disconnected(_) => self.connected = self.connected.saturating_sub(1),
-            NetEvent::RelayUp => self.relay_up = true,
+            NetEvent::RelayUp => {
+                self.relay_up = true;
+                self.input(Input::Reconnected);
+            }
             NetEvent::RelayDown => self.relay_up = false,
             NetEvent::Refused { reason } => tracing::debug!(%reason, "network refused"),
             NetEvent::OperatorCard { relay, card } => {

@@ -53,13 +53,17 @@ impl Session {
     /// The moment somebody can hear it, one asks or knocks again.
     pub(super) fn handle_listener(&mut self, now: Now, topic: Topic) {
         if topic == self.door.topic {
-            for timer in [Timer::Ask, Timer::Knock] {
-                if self.timers.is_set(timer) {
-                    self.timers.set(timer, now.at);
-                }
-            }
+            self.ask_or_knock_now(now);
         } else if self.epochs.channel(&topic).is_some() {
             self.say_hello_soon(now);
+        }
+    }
+
+    pub(super) fn ask_or_knock_now(&mut self, now: Now) {
+        for timer in [Timer::Ask, Timer::Knock] {
+            if self.timers.is_set(timer) {
+                self.timers.set(timer, now.at);
+            }
         }
     }
 

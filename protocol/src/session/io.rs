@@ -51,6 +51,8 @@ pub enum Input<'a> {
     },
     /// Somebody who could hear it is now on a topic.
     Listener(Topic),
+    /// There is a way to others again: what was said while there was none was heard by nobody.
+    Reconnected,
     /// What was handed out for storing under this ticket is on disk.
     Persisted(u64),
     /// The puzzle of [`Output::SolvePuzzle`] is solved.

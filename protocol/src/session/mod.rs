@@ -299,6 +299,7 @@ impl Session {
             Input::Media(packet) => self.handle_media(now, packet),
             Input::Voice { opus, muted } => self.handle_voice(opus, muted),
             Input::Listener(topic) => self.handle_listener(now, topic),
+            Input::Reconnected => self.handle_reconnected(now),
             Input::Addresses(addresses) => {
                 self.addresses = addresses;
                 self.say_hello_soon(now);

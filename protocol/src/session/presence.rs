@@ -60,6 +60,10 @@ pub(super) struct Presence {
 }
 
 impl Presence {
+    /// Whether their last hello is not long ago.
+    fn is_recent(&self, now: Duration) -> bool {
+        now.saturating_sub(self.seen) < 2 * HELLO_EVERY / 3
+    }
     fn is_unheard(&self, now: Duration) -> bool {
         self.heard
             .is_none_or(|heard| now.saturating_sub(heard) > UNHEARD_FOR)
@@ -84,10 +88,7 @@ impl PresenceTable {
     }
     /// Whether hellos should come often: one came in just now, or somebody says hello but is not heard.
     fn is_unsettled(&self, now: Duration) -> bool {
-        let unheard = |p: &Presence| {
-            let lately = now.saturating_sub(p.seen) < 2 * HELLO_EVERY / 3;
-            lately && p.is_unheard(now)
-        };
+        let unheard = |p: &Presence| p.is_recent(now) && p.is_unheard(now);
         now < self.fast_until || self.present.values().any(unheard)
     }
     fn is_heard_of(&self, member: &PublicKey, within: Duration, now: Duration) -> bool {
@@ -99,6 +100,10 @@ impl PresenceTable {
     /// Whether somebody is here, or was a moment ago.
     pub fn keeps_seat(&self, member: &PublicKey, now: Duration) -> bool {
         self.is_heard_of(member, SEAT_FOR, now)
+    }
+    /// Whether somebody said hello so lately that one who is not heard is looked for.
+    fn has_heard_of_anybody(&self, now: Duration) -> bool {
+        self.present.values().any(|p| p.is_recent(now))
     }
     /// Whether others were here a moment ago, and nothing of any of them has come for a while.
     pub fn hears_nobody(&self, now: Duration) -> bool {
@@ -136,6 +141,15 @@ impl Session {
     pub(super) fn begin_presence(&mut self, now: Now) {
         self.presence.fast_until = now.at + AT_FIRST;
         self.timers.set(Timer::Hello, now.at);
+    }
+
+    /// Whoever was away for long is here as if new: the others may have given them up, and they the others.
+    pub(super) fn handle_reconnected(&mut self, now: Now) {
+        self.ask_or_knock_now(now);
+        if self.stage == Stage::Inside && !self.presence.has_heard_of_anybody(now.at) {
+            self.begin_presence(now);
+        }
+        self.say_hello_soon(now);
     }
 
     /// A hello within a tenth of a second, a little at random so that not all speak at once.
@@ -243,6 +257,8 @@ impl Session {
             return;
         }
         let moved = before.is_none_or(|p| p.transport != hello.transport);
+        // They were out of reach, and so was one's own hello for them.
+        let returned = before.is_some_and(|p| now.at >= p.seen + 2 * HELLO_EVERY);
         let heard = before.filter(|_| !moved).and_then(|p| p.heard);
         let muted = before.is_some_and(|p| p.muted);
         let reads = (hello.heads.clone(), hello.digest);
@@ -270,6 +286,8 @@ impl Session {
             self.voice.forget(&author);
             self.outputs.push_back(Output::Silence(author));
             self.update_allowed();
+        }
+        if moved || returned {
             self.say_hello_soon(now);
         }
         if they_are_behind || is_at_odds {
