@@ -158,6 +158,7 @@ pub struct NodeHandle {
     voice: VoiceHandle,
     runtime: tokio::runtime::Handle,
     cancel: CancellationToken,
+    hurry: CancellationToken,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -189,11 +190,13 @@ pub fn start(config: NodeConfig) -> Result<NodeHandle, NodeError> {
         ..Snapshot::default()
     }));
     let (events, _) = broadcast::channel(EVENT_QUEUE);
+    let hurry = CancellationToken::new();
     let ends = driver::Ends {
         commands: from_person,
         frames,
         snapshot: draw,
         events: events.clone(),
+        hurry: hurry.clone(),
     };
     let cancel = CancellationToken::new();
     let handle = runtime.handle().clone();
@@ -213,6 +216,7 @@ pub fn start(config: NodeConfig) -> Result<NodeHandle, NodeError> {
         voice,
         runtime: handle,
         cancel,
+        hurry,
         thread: Mutex::new(Some(thread)),
     })
 }
@@ -253,6 +257,7 @@ impl NodeHandle {
     /// Ends sound and connections at once, without waiting for what follows.
     pub fn quick_exit(&self) {
         self.voice.stop();
+        self.hurry.cancel();
         self.cancel.cancel();
     }
 

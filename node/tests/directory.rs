@@ -173,14 +173,13 @@ async fn a_newcomer_is_told_what_leaders_announced_and_nothing_forged_or_old() {
         });
         unpaid.unwrap()
     };
-    for wrong in [
-        changed,
-        b"nonsense".to_vec(),
-        signed(&old, 3).to_vec(),
-        unstamped,
+    for (wrong, why) in [
+        (changed, Taken::Unacceptable),
+        (b"nonsense".to_vec(), Taken::Unacceptable),
+        (signed(&old, 3).to_vec(), Taken::Unacceptable),
+        (unstamped, Taken::Unpaid),
     ] {
-        let refused = announce(&relay, &wrong.into()).await;
-        assert_eq!(refused, Err(Taken::Unacceptable));
+        assert_eq!(announce(&relay, &wrong.into()).await, Err(why));
     }
     // Taken back by the leader, and by nobody else.
     let taken_back = Offer {

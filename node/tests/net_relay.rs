@@ -108,7 +108,7 @@ async fn whoever_comes_later_hears_what_was_left_and_not_what_was_only_said() {
     later.command(other).await;
     later.expect_none("anything else", heard).await;
     let stats = relay.relay.stats();
-    assert_eq!((stats.letters, stats.letter_bytes), (2, 21));
+    assert_eq!(stats.letters, 2);
     later.stop().await;
     relay.stop().await;
 }

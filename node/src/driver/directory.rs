@@ -91,12 +91,13 @@ impl Notice {
             .map_err(|error: DirectoryError| error.to_string())
     }
 
-    /// Takes it back, in a limited time.
-    pub async fn take_back(mut self) {
+    /// Takes it back, in a limited time, unless there is none.
+    pub async fn take_back(mut self, hurry: CancellationToken) {
         self.offer.seats = 0;
         self.offer.next_meeting = None;
-        let posted = self.post(CancellationToken::new());
-        if !matches!(tokio::time::timeout(LAST_WORDS, posted).await, Ok(Ok(_))) {
+        let posted = tokio::time::timeout(LAST_WORDS, self.post(hurry.clone()));
+        let posted = hurry.run_until_cancelled(posted).await;
+        if !matches!(posted, Some(Ok(Ok(_)))) {
             tracing::debug!("what was announced will run out by itself");
         }
     }

@@ -70,6 +70,7 @@ pub(crate) struct Driver {
     internal: mpsc::Sender<Internal>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     events: broadcast::Sender<Event>,
+    hurry: CancellationToken,
     closing: JoinSet<()>,
 }
 
@@ -86,6 +87,8 @@ pub(crate) struct Ends {
     pub frames: mpsc::Receiver<LocalFrame>,
     pub snapshot: watch::Sender<Arc<Snapshot>>,
     pub events: broadcast::Sender<Event>,
+    /// There is no time for anything but the end.
+    pub hurry: CancellationToken,
 }
 
 /// The secret voice setting in a circle, or of the voice check when in none.
@@ -132,6 +135,7 @@ impl Driver {
             mut frames,
             snapshot,
             events,
+            hurry,
         } = ends;
         let mut driver = Self {
             config,
@@ -150,6 +154,7 @@ impl Driver {
             internal,
             snapshot,
             events,
+            hurry,
             closing: JoinSet::new(),
         };
         driver.refresh_devices();
@@ -458,7 +463,7 @@ impl Driver {
         if let Where::Circle(circle) = std::mem::replace(&mut self.place, place) {
             self.voice.set_mode(Mode::Off);
             if let Some(notice) = circle.last_notice() {
-                self.closing.spawn(notice.take_back());
+                self.closing.spawn(notice.take_back(self.hurry.clone()));
             }
             self.closing.spawn(circle.close());
         }

@@ -52,6 +52,9 @@ pub enum Taken {
     /// Later.
     #[error("the directory is too busy just now")]
     Busy,
+    /// Its stamp is not paid for.
+    #[error("its stamp is not paid for")]
+    Unpaid,
     /// It shows none.
     #[error("the relay has no directory")]
     NoDirectory,

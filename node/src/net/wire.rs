@@ -44,7 +44,7 @@
 //! The hub's card is its second frame. Reasons: 1 the route is full, 2 too many routes on this connection, 3 the hub is
 //! full, 4 the slot is taken. What is found is told once, or, to those who follow, as long as the connection lasts.
 //! Verdicts: 0 taken, 1 not acceptable, 2 a newer one is known, 3 full, 4 full of this topic, 5 refused by the operator,
-//! 6 too busy just now, 7 the hub has no directory. Closing the stream, or the connection, gives up every slot and topic. Anything else on
+//! 6 too busy just now, 7 the hub has no directory, 8 its stamp is not paid for, which ends the connection. Closing the stream, or the connection, gives up every slot and topic. Anything else on
 //! the stream ends it.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -297,6 +297,7 @@ impl Taken {
             Self::Refused => 5,
             Self::Busy => 6,
             Self::NoDirectory => 7,
+            Self::Unpaid => 8,
             Self::Other(code) => code,
         }
     }
@@ -311,6 +312,7 @@ impl Taken {
             5 => Self::Refused,
             6 => Self::Busy,
             7 => Self::NoDirectory,
+            8 => Self::Unpaid,
             other => Self::Other(other),
         }
     }

@@ -66,16 +66,16 @@ impl TopicDirectory {
             let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
             budget.take(1.0, Instant::now())
         };
-        let Ok(_turn) = self.looking.acquire().await else {
-            return Taken::Busy;
-        };
         if !affordable {
             return Taken::Busy;
         }
+        let Ok(_turn) = self.looking.acquire().await else {
+            return Taken::Busy;
+        };
         let looked_at =
             tokio::task::spawn_blocking(move || listing.is_stamped().then_some(listing));
         let Ok(Some(listing)) = looked_at.await else {
-            return Taken::Unacceptable;
+            return Taken::Unpaid;
         };
         if let Err(why) = self.directory().take(listing) {
             return why.into();

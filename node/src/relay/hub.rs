@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -51,6 +54,8 @@ pub(crate) struct Hub {
     /// The operator's, signed.
     pub(crate) card: Bytes,
     pub(crate) counters: Arc<Counters>,
+    /// Sessions so far.
+    pub(crate) sessions: AtomicU64,
     pub(crate) tasks: Tasks,
 }
 
@@ -73,6 +78,7 @@ impl Hub {
             directory,
             card,
             counters: Arc::default(),
+            sessions: AtomicU64::new(0),
             tasks,
         })
     }
@@ -248,7 +254,7 @@ impl Hub {
 
     /// The same, and keeps it for those who come later.
     pub(crate) fn keep(&self, session: &Arc<Session>, topic: Topic, message: Bytes) {
-        let leaver = session.connection.stable_id() as u64;
+        let leaver = session.number;
         let forgotten = self
             .mailbox()
             .leave(topic, leaver, message.clone(), Instant::now());

@@ -126,8 +126,8 @@ impl RelayLimits {
         if !(1..=7).contains(&self.mailbox_days) {
             return Some(("mailbox_days", "is between 1 and 7"));
         }
-        if !(20..=512).contains(&self.mailbox_topic_kib) {
-            return Some(("mailbox_topic_kib", "is between 20, one message, and 512"));
+        if !(20..=256).contains(&self.mailbox_topic_kib) {
+            return Some(("mailbox_topic_kib", "is between 20, one message, and 256"));
         }
         if self.listings > MOST_LISTINGS {
             return Some(("listings", "is more than a client is told at once"));

@@ -203,8 +203,15 @@ impl Links {
                     if !budget.take(1.0, Instant::now()) {
                         return Err(StreamEnd::Protocol);
                     }
-                    while self.directory.offer(&listing).await == Taken::Busy {
-                        tokio::time::sleep(BUSY).await;
+                    let taken = loop {
+                        match self.directory.offer(&listing).await {
+                            Taken::Busy => tokio::time::sleep(BUSY).await,
+                            taken => break taken,
+                        }
+                    };
+                    // Relays look at stamps before they tell of anything.
+                    if taken == Taken::Unpaid {
+                        return Err(StreamEnd::Protocol);
                     }
                 }
                 Frame::Verdict(taken) => {

@@ -4,7 +4,7 @@
 //! who wants its notices forgotten has to be many. Time is an argument.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -14,6 +14,9 @@ use crate::net::Topic;
 
 /// Whoever left something: one connection.
 pub(crate) type Leaver = u64;
+
+/// What a message takes beside its bytes, about.
+const OVERHEAD: usize = 256;
 
 struct Letter {
     topic: Topic,
@@ -29,6 +32,10 @@ pub(crate) struct Mailbox {
     next: u64,
     /// On each topic, the same order.
     topics: HashMap<Topic, Vec<u64>>,
+    /// Of each who left something, the same order, and how much it is.
+    leavers: HashMap<Leaver, (usize, Vec<u64>)>,
+    /// Who has left how much, the most last.
+    most_left: BTreeSet<(usize, Leaver)>,
     bytes: usize,
     most: Bounds,
 }
@@ -41,12 +48,20 @@ pub(crate) struct Bounds {
     pub(crate) age: Duration,
 }
 
+impl Letter {
+    fn weight(&self) -> usize {
+        self.message.len() + OVERHEAD
+    }
+}
+
 impl Mailbox {
     pub(crate) fn new(most: Bounds) -> Self {
         Self {
             letters: BTreeMap::new(),
             next: 0,
             topics: HashMap::new(),
+            leavers: HashMap::new(),
+            most_left: BTreeSet::new(),
             bytes: 0,
             most,
         }
@@ -61,22 +76,33 @@ impl Mailbox {
         now: Instant,
     ) -> usize {
         self.expire(now);
-        self.bytes += message.len();
         let letter = Letter {
             topic,
             leaver,
             message,
             left: now,
         };
-        self.letters.insert(self.next, letter);
-        self.topics.entry(topic).or_default().push(self.next);
+        let number = self.next;
         self.next += 1;
+        self.bytes += letter.weight();
+        self.count(leaver, |held| {
+            held.0 += letter.weight();
+            held.1.push(number);
+        });
+        self.letters.insert(number, letter);
+        self.topics.entry(topic).or_default().push(number);
         let mut forgotten = 0;
-        while self.bytes_on(&topic) > self.most.bytes_per_topic {
-            forgotten += self.forget_of_whoever_left_most(Some(&topic));
+        while let Some(newest) = self.too_much_on(&topic) {
+            self.forget(newest);
+            forgotten += 1;
         }
         while self.bytes > self.most.bytes {
-            forgotten += self.forget_of_whoever_left_most(None);
+            let most = self.most_left.last().and_then(|(_, l)| self.leavers.get(l));
+            let Some(newest) = most.and_then(|(_, numbers)| numbers.last().copied()) else {
+                break;
+            };
+            self.forget(newest);
+            forgotten += 1;
         }
         forgotten
     }
@@ -89,7 +115,7 @@ impl Mailbox {
         letters.map(|letter| letter.message.clone()).collect()
     }
 
-    /// Messages, and bytes of them.
+    /// Messages, and how much room they take.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.letters.len(), self.bytes)
     }
@@ -104,28 +130,34 @@ impl Mailbox {
         }
     }
 
-    fn bytes_on(&self, topic: &Topic) -> usize {
+    /// Where a topic has too much, the newest of whoever has left most there.
+    fn too_much_on(&self, topic: &Topic) -> Option<u64> {
         let numbers = self.topics.get(topic).into_iter().flatten();
-        let letters = numbers.filter_map(|number| self.letters.get(number));
-        letters.map(|letter| letter.message.len()).sum()
-    }
-
-    /// Forgets the newest of whoever has left most, on a topic or anywhere; says how many that were.
-    fn forget_of_whoever_left_most(&mut self, topic: Option<&Topic>) -> usize {
         let mut left: HashMap<Leaver, (usize, u64)> = HashMap::new();
-        let there = self.letters.iter();
-        for (number, letter) in there.filter(|(_, l)| topic.is_none_or(|t| l.topic == *t)) {
+        let mut all = 0;
+        for number in numbers {
+            let letter = self.letters.get(number)?;
+            all += letter.weight();
             let (bytes, newest) = left.entry(letter.leaver).or_default();
-            *bytes += letter.message.len();
+            *bytes += letter.weight();
             *newest = *number;
         }
-        let most = left.into_values().max();
-        match most {
-            Some((_, newest)) => {
-                self.forget(newest);
-                1
+        let most = left.into_values().max().map(|(_, newest)| newest);
+        most.filter(|_| all > self.most.bytes_per_topic)
+    }
+
+    /// Changes what somebody has left.
+    fn count(&mut self, leaver: Leaver, change: impl FnOnce(&mut (usize, Vec<u64>))) {
+        let held = self.leavers.entry(leaver).or_default();
+        self.most_left.remove(&(held.0, leaver));
+        change(held);
+        match held.1.is_empty() {
+            true => {
+                self.leavers.remove(&leaver);
             }
-            None => 0,
+            false => {
+                self.most_left.insert((held.0, leaver));
+            }
         }
     }
 
@@ -133,7 +165,11 @@ impl Mailbox {
         let Some(letter) = self.letters.remove(&number) else {
             return;
         };
-        self.bytes -= letter.message.len();
+        self.bytes -= letter.weight();
+        self.count(letter.leaver, |held| {
+            held.0 -= letter.weight();
+            held.1.retain(|known| *known != number);
+        });
         if let Some(numbers) = self.topics.get_mut(&letter.topic) {
             numbers.retain(|known| *known != number);
             if numbers.is_empty() {
@@ -153,8 +189,8 @@ mod tests {
 
     fn mailbox() -> Mailbox {
         Mailbox::new(Bounds {
-            bytes: 100,
-            bytes_per_topic: 40,
+            bytes: 100 + 10 * OVERHEAD,
+            bytes_per_topic: 40 + 4 * OVERHEAD,
             age: 7 * DAY,
         })
     }
@@ -171,14 +207,15 @@ mod tests {
         }
         assert_eq!(mailbox.held(&A, now + DAY), [words(10, 1), words(10, 3)]);
         assert_eq!(mailbox.held(&A, now + DAY), [words(10, 1), words(10, 3)]);
-        assert_eq!(mailbox.size(), (3, 30));
+        assert_eq!(mailbox.size(), (3, 30 + 3 * OVERHEAD));
         let later = now + 7 * DAY + Duration::from_secs(1);
         assert_eq!(mailbox.held(&A, later), [words(10, 3)]);
         assert_eq!(mailbox.held(&B, later), Vec::<Bytes>::new());
-        assert_eq!(mailbox.size(), (1, 10));
+        assert_eq!(mailbox.size(), (1, 10 + OVERHEAD));
         mailbox.expire(later + DAY);
         assert_eq!(mailbox.size(), (0, 0));
-        assert!(mailbox.topics.is_empty());
+        assert!(mailbox.topics.is_empty() && mailbox.leavers.is_empty());
+        assert!(mailbox.most_left.is_empty());
     }
 
     #[test]
@@ -197,7 +234,7 @@ mod tests {
             mailbox.leave(A, 1, words(10, 1), now);
             flood(&mut mailbox);
             assert!(mailbox.held(&A, now).contains(&words(10, 1)));
-            assert!(mailbox.size().1 <= 40);
+            assert!(mailbox.size().1 <= mailbox.most.bytes_per_topic);
         }
     }
 
@@ -208,7 +245,7 @@ mod tests {
         for topic in 3..200 {
             mailbox.leave(Topic([topic; 32]), 66, words(20, 9), now);
         }
-        assert!(mailbox.size().1 <= 100);
+        assert!(mailbox.size().1 <= mailbox.most.bytes);
         mailbox.leave(B, 2, words(10, 2), now);
         assert_eq!(mailbox.held(&A, now), [words(10, 1)]);
         assert_eq!(mailbox.held(&B, now), [words(10, 2)]);

@@ -1,8 +1,9 @@
 //! One client's connection, beside libp2p: its datagrams, and its streams about routes and topics.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -22,11 +23,19 @@ use crate::net::{
 /// What waits for a client that does not take it, bytes: two answers to somebody catching up.
 const MAX_WAITING: usize = 512 * 1024;
 
+/// Topics of which a client is told what was left there.
+const MOST_HANDED_OUT: usize = 1_024;
+
+/// Time for a client to hear why it is cut.
+const TO_HEAR_IT: Duration = Duration::from_millis(500);
+
 /// Requests that asking for the directory counts as: it is told whole.
 const FIND: f64 = 16.0;
 
 /// See the module.
 pub(crate) struct Session {
+    /// No other has, or had, the same.
+    pub(crate) number: u64,
     pub(crate) peer: PeerId,
     pub(crate) connection: quinn::Connection,
     slots: Mutex<Slots>,
@@ -38,6 +47,7 @@ impl Session {
     /// Starts the two tasks of a connection; both end with it.
     pub(crate) fn begin(hub: Arc<Hub>, peer: PeerId, connection: quinn::Connection) {
         let session = Arc::new(Self {
+            number: hub.sessions.fetch_add(1, Relaxed),
             peer,
             connection,
             slots: Mutex::default(),
@@ -126,6 +136,7 @@ impl Session {
         let mut allowance = Allowance::new(limits.messages, limits.message_bytes, begun);
         let mut excess = TokenBucket::new(limits.excess, begun);
         let mut follows = false;
+        let mut handed_out = HashSet::new();
         loop {
             let request = read_frame(requests).await?;
             let now = Instant::now();
@@ -166,7 +177,10 @@ impl Session {
                     let granted = room && hub.hear(self, topic);
                     if granted && !heard.contains(&topic) {
                         heard.push(topic);
-                        hub.hand_out(self, topic);
+                        // Once on a connection, however often somebody begins to hear it.
+                        if handed_out.len() < MOST_HANDED_OUT && handed_out.insert(topic) {
+                            hub.hand_out(self, topic);
+                        }
                     }
                     (!granted).then_some(Frame::Unheard(topic))
                 }
@@ -241,6 +255,11 @@ impl Session {
                 _ => &counters.announcements_refused,
             });
             session.tell(Frame::Verdict(taken).encode());
+            if taken == Taken::Unpaid {
+                // It has cost us as much as a stamp costs: a few a second are all that can be looked at.
+                tokio::time::sleep(TO_HEAR_IT).await;
+                session.connection.close(CLOSE_EXCESS.into(), b"");
+            }
         });
     }
 

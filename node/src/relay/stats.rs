@@ -90,7 +90,7 @@ sums! {
     Counter cells_out: "Cells sent to members",
     Counter line_packets_dropped: "Packets that pushed each other out waiting for cells",
     Gauge letters: "Sealed messages kept for those who are away now",
-    Gauge letter_bytes: "Bytes of them",
+    Gauge letter_bytes: "Room that they take, bytes",
     Counter letters_forgotten: "Messages forgotten before their time, as there were too many",
     Gauge listings: "Announcements in the topic directory now",
     Gauge directory_links: "Links to other relays' directories now",
