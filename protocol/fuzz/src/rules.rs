@@ -232,7 +232,7 @@ impl World {
             cost,
             circle: self.circle,
             author: *key,
-            pledge,
+            purpose: pledge,
         };
         let answer = match member.join.body() {
             Body::Join(join) => join.puzzle,
