@@ -65,6 +65,7 @@ struct Model {
     removed: BTreeMap<usize, Vec<usize>>,
     co_leaders: BTreeSet<usize>,
     once_co_leaders: BTreeSet<usize>,
+    once_removed: BTreeSet<usize>,
     muted: BTreeSet<usize>,
     frozen: bool,
     door_closed: bool,
@@ -122,6 +123,7 @@ impl Model {
                     return false;
                 }
                 self.removed.entry(p).or_default().push(by);
+                self.once_removed.insert(p);
                 self.inside.remove(&p);
                 self.knocking.remove(&p);
                 self.co_leaders.remove(&p);
@@ -137,7 +139,7 @@ impl Model {
             }
             Try::Delegate(by, p) => {
                 let may = by == 0 && p != 0 && self.inside.contains(&p);
-                let may = may && self.once_co_leaders.insert(p);
+                let may = may && !self.once_removed.contains(&p) && self.once_co_leaders.insert(p);
                 if may {
                     self.co_leaders.insert(p);
                 }
@@ -388,5 +390,22 @@ proptest! {
             prop_assert_eq!(state.is_door_open(), !model.door_closed && !model.closed);
             prop_assert_eq!(state.floor_mode() == FloorMode::Passive, model.passive);
         }
+    }
+}
+
+/// A removal leaves nothing of a co-leader's chain, whenever it was: so it is not delegated in vain.
+#[test]
+fn nobody_is_delegated_in_vain() {
+    let (mut model, mut real) = (Model::default(), Real::new());
+    for (what, possible) in [
+        (Try::Knock(0), true),
+        (Try::Admit(0, 0), true),
+        (Try::Remove(0, 4), true),
+        (Try::Reinstate(0, 4), true),
+        (Try::Knock(4), true),
+        (Try::Admit(0, 4), true),
+        (Try::Delegate(0, 4), false),
+    ] {
+        assert_eq!((model.take(what), real.take(what)), (possible, possible));
     }
 }

@@ -95,6 +95,9 @@ pub enum Refused {
     /// A key that lost its authority does not get it again.
     #[error("this key has led before and cannot again")]
     LedBefore,
+    /// A removal leaves no authority to whoever had none then, not even later.
+    #[error("whoever was removed once cannot lead under the same key")]
+    RemovedBefore,
     /// The two records do not contradict each other.
     #[error("it shows no contradiction")]
     NoProof,
@@ -197,7 +200,11 @@ pub fn check_decision(state: &CircleState, record: &Record) -> Result<(), Refuse
         Body::Delegation(d) => {
             is_member(&d.subject)?;
             let led = state.powers().rank(&d.subject).is_some();
-            (!led).then_some(()).ok_or(Refused::LedBefore)
+            (!led).then_some(()).ok_or(Refused::LedBefore)?;
+            let leads = d.role == Role::CoLeader;
+            (!leads || !state.was_ever_removed(&d.subject))
+                .then_some(())
+                .ok_or(Refused::RemovedBefore)
         }
         Body::Revocation(r) => state
             .powers()

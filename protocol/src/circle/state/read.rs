@@ -56,6 +56,15 @@ impl CircleState {
     pub fn is_removed(&self, key: &PublicKey) -> bool {
         self.roster.is_removed(key)
     }
+    /// Whether somebody was removed at any time, by whoever had authority, taken back or not.
+    pub fn was_ever_removed(&self, key: &PublicKey) -> bool {
+        self.powers.iter().any(|(author, power)| {
+            let removals = self.chains.removals(author, power.begins(), power.cut());
+            removals
+                .into_iter()
+                .any(|(_, removal)| removal.subject == *key)
+        })
+    }
     /// Whether somebody who was removed for a time may knock again at this minute.
     pub fn may_return(&self, key: &PublicKey, minute: u64) -> bool {
         self.roster.may_return(key, minute)
