@@ -9,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use libp2p::identity::Keypair;
 use net_support::{LOCAL, TestRelay};
-use undertone_node::net::directory::{self, DirectoryError, Taken};
+use undertone_node::net::directory::{self, DirectoryError, Taken, Wanted};
 use undertone_node::net::{RelayAddress, udp_sockets};
 use undertone_node::relay::{DirectoryFile, RelayConfig, RelayLimits};
-use undertone_protocol::directory::{Listing, Offer};
+use undertone_protocol::directory::{Listing, Offer, STAMP};
 use undertone_protocol::id::{Nonce, PublicKey};
 use undertone_protocol::identity::{GroupKey, Secret};
 use undertone_protocol::invite::Invite;
@@ -83,6 +83,8 @@ fn offer_at(minute: u64, n: u8, topic: &str, language: &str) -> Offer {
         charter,
         next_meeting: None,
         seats: 5,
+        takes_back: 0,
+        effort: STAMP.zero_bits,
         number: 1,
         created: minute,
     }
@@ -92,9 +94,22 @@ fn signed(offer: &Offer, n: u8) -> Bytes {
     offer.sign(&key(n), || true).unwrap().unwrap().into()
 }
 
+/// The same, with no more work than a stamp needs: luck would take another one's place.
+fn signed_poorly(mut offer: Offer, n: u8) -> Bytes {
+    let least = 1 << STAMP.zero_bits;
+    loop {
+        let bytes = signed(&offer, n);
+        let listing = Listing::read(&bytes, offer.created).unwrap();
+        if listing.work().unwrap().tries == least {
+            return bytes;
+        }
+        offer.number += 1;
+    }
+}
+
 async fn announce(relay: &TestRelay, announcement: &Bytes) -> Result<(), Taken> {
     let paths = relay.relay.paths();
-    match directory::announce(&paths, announcement.clone(), udp_sockets()).await {
+    match directory::announce(&paths, announcement.clone(), Wanted::One, udp_sockets()).await {
         Ok(()) => Ok(()),
         Err(DirectoryError::Untaken(why)) => Err(why),
         Err(other) => panic!("{other}"),
@@ -169,7 +184,7 @@ async fn a_newcomer_is_told_what_leaders_announced_and_nothing_forged_or_old() {
             };
             let bytes = key(3).sign(draft).unwrap().envelope().to_vec();
             let listing = Listing::read(&bytes, minute()).unwrap();
-            (!listing.is_stamped()).then_some(bytes)
+            listing.work().is_none().then_some(bytes)
         });
         unpaid.unwrap()
     };
@@ -192,8 +207,8 @@ async fn a_newcomer_is_told_what_leaders_announced_and_nothing_forged_or_old() {
     let found = Listing::read(&found.unwrap()[0], minute()).unwrap();
     assert_eq!((found.number(), found.seats()), (2, 0));
     let stats = relay.relay.stats();
-    assert_eq!((stats.listings, stats.announcements), (2, 3));
-    assert_eq!(stats.announcements_refused, 5);
+    assert_eq!((stats.listings, stats.announcements), (2, 4));
+    assert_eq!(stats.announcements_refused, 4);
     relay.stop().await;
 }
 
@@ -220,9 +235,16 @@ async fn the_operator_says_how_many_and_which_are_not_shown() {
         (offer(4, "Illness", "en"), Err(Taken::Full)),
     ];
     for (n, (offer, expected)) in (1..).zip(said) {
-        assert_eq!(announce(&relay, &signed(&offer, n)).await, expected);
+        assert_eq!(announce(&relay, &signed_poorly(offer, n)).await, expected);
     }
     assert_eq!(titles(&relay, "").await, ["Circle 1", "Circle 3"]);
+    // Four times the work takes the place of the least.
+    let harder = Offer {
+        effort: STAMP.zero_bits + 2,
+        ..offer(5, "grief", "en")
+    };
+    assert_eq!(announce(&relay, &signed(&harder, 5)).await, Ok(()));
+    assert_eq!(titles(&relay, "").await, ["Circle 3", "Circle 5"]);
     relay.stop().await;
 
     let none = self::relay(|config| {
@@ -233,7 +255,9 @@ async fn the_operator_says_how_many_and_which_are_not_shown() {
     });
     let announced = announce(&none, &signed(&offer(1, "Grief", "en"), 1)).await;
     assert_eq!(announced, Err(Taken::NoDirectory));
-    assert_eq!(titles(&none, "").await, [""; 0]);
+    let found = directory::find(&none.relay.paths(), "", udp_sockets()).await;
+    let why = found.expect_err("it has no directory").to_string();
+    assert_eq!(why, "the relay has no directory");
     none.stop().await;
 }
 

@@ -8,9 +8,14 @@
 //! - short-lived: 45 minutes where people may come at once, else until an hour after the meeting, at most a week;
 //! - stamped: a second of a machine's work for each, so that nobody fills the directory for nothing.
 //!
-//! The one with the highest number counts; one without seats says that nobody is looked for any more.
+//! The one with the highest number counts, as long as any earlier one could be shown again. One without seats says that
+//! nobody is looked for any more; it lasts as long as what it takes back.
+//!
+//! Where there is no room, work decides: whoever proves [`OUTBID`] times the work for each minute takes the place of the
+//! one that proves least. A directory that somebody fills with little work is open to whoever does more.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use minicbor::bytes::ByteVec;
 use sha2::{Digest, Sha256};
@@ -37,6 +42,12 @@ pub const STAMP: PuzzleCost = PuzzleCost {
     memory_kib: 32 * 1024,
     zero_bits: 5,
 };
+/// Most zero bits that a leader works for where there is no room: about a minute.
+pub const MOST_EFFORT: u8 = 11;
+/// How many times the work for each minute takes another one's place.
+pub const OUTBID: u64 = 4;
+/// Circles of which a directory remembers what counts no longer, for each one it has room for.
+const REMEMBERED: usize = 4;
 
 /// Why bytes are no announcement that people could be shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,7 +121,8 @@ impl Listing {
         }
         let begun = payload.created <= minute.saturating_add(CLOCK_TOLERANCE_MINUTES);
         let ended = payload.expires < minute || founding.check_time(minute).is_err();
-        let last = last_minute(payload.created, announcement.next_meeting);
+        let meeting = announcement.next_meeting;
+        let last = last_minute(payload.created, meeting, announcement.seats);
         if !begun || ended || payload.expires > last {
             return Err(ListingError::Lifetime);
         }
@@ -122,11 +134,15 @@ impl Listing {
         })
     }
 
-    /// Whether its stamp is paid for. Takes about 30 ms, and 32 MiB.
-    pub fn is_stamped(&self) -> bool {
+    /// The work that its stamp proves, in tries; nothing if it is not paid for. Takes about 30 ms, and 32 MiB.
+    pub fn work(&self) -> Option<Work> {
         let payload = self.record.payload();
         let stamp = stamp(payload.circle, &self.charter, payload.seq, payload.expires);
-        stamp.is_answer(self.announcement.stamp)
+        let bits = stamp.zero_bits(self.announcement.stamp)?;
+        Some(Work {
+            tries: 1 << bits,
+            minutes: payload.expires.saturating_sub(payload.created).max(1),
+        })
     }
 
     /// The circle.
@@ -167,9 +183,34 @@ impl Listing {
     }
 }
 
-/// Until when an announcement may be shown.
-fn last_minute(created: u64, next_meeting: Option<u64>) -> u64 {
+/// What a stamp proves, and for how long it was paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// Expected tries.
+    pub tries: u64,
+    /// What they were made for, minutes.
+    pub minutes: u64,
+}
+
+impl Work {
+    /// Whether this is [`OUTBID`] times as much for each minute.
+    fn outbids(&self, other: &Self) -> bool {
+        self.tries.saturating_mul(other.minutes)
+            >= (other.tries)
+                .saturating_mul(self.minutes)
+                .saturating_mul(OUTBID)
+    }
+
+    /// Work for each minute, to be compared.
+    fn by_minute(&self) -> u64 {
+        (self.tries << 16) / self.minutes
+    }
+}
+
+/// Until when an announcement may be shown, or count.
+fn last_minute(created: u64, next_meeting: Option<u64>, seats: u8) -> u64 {
     match next_meeting {
+        _ if seats == 0 => created.saturating_add(PLANNED_MINUTES),
         None => created.saturating_add(OPEN_MINUTES),
         Some(meeting) => {
             (created.saturating_add(PLANNED_MINUTES)).min(meeting.saturating_add(MEETING_MINUTES))
@@ -207,6 +248,10 @@ pub struct Offer {
     pub next_meeting: Option<u64>,
     /// How many may still come in; none takes an earlier announcement back.
     pub seats: u8,
+    /// Minutes since 1970 UTC until when what it takes back could be shown; only looked at without seats.
+    pub takes_back: u64,
+    /// Zero bits of its stamp: [`STAMP`]'s, or up to [`MOST_EFFORT`] where there is no room.
+    pub effort: u8,
     /// Above that of any earlier announcement of the circle.
     pub number: u64,
     /// Minutes since 1970 UTC.
@@ -227,9 +272,14 @@ impl Offer {
         else {
             return Err(ListingError::NotAnAnnouncement);
         };
-        let expires = last_minute(self.created, self.next_meeting);
-        let stamped = stamp(circle, charter, self.number, expires).solve(go_on);
-        let Some(stamp) = stamped else {
+        let last = last_minute(self.created, self.next_meeting, self.seats);
+        let expires = match self.seats {
+            0 => (self.takes_back.max(self.created + OPEN_MINUTES)).min(last),
+            _ => last,
+        };
+        let mut stamp = stamp(circle, charter, self.number, expires);
+        stamp.cost.zero_bits = self.effort.clamp(STAMP.zero_bits, MOST_EFFORT);
+        let Some(stamp) = stamp.solve(go_on) else {
             return Ok(None);
         };
         let announcement = Announcement {
@@ -257,21 +307,26 @@ impl Offer {
 /// Why a directory does not take an announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Untaken {
+    /// It is there.
+    #[error("the directory has this announcement")]
+    Known,
     /// One with the same number or a higher one is known.
     #[error("the directory knows a newer announcement of this circle")]
     Older,
-    /// As many as may be of this topic and language.
+    /// As many as may be of this topic and language, and none with so little work that this one takes its place.
     #[error("the directory has no more room for this topic")]
     TopicFull,
-    /// As many as may be.
+    /// As many as may be, and none with so little work that this one takes its place.
     #[error("the directory is full")]
     Full,
 }
 
-/// Announcements that have not run out: the newest of each circle. Who came first stays.
+/// Announcements that have not run out: the newest of each circle.
 #[derive(Debug)]
 pub struct Directory {
-    listings: BTreeMap<CircleId, Listing>,
+    listings: BTreeMap<CircleId, (Arc<Listing>, Work)>,
+    /// Circles of which an announcement that counts no longer could be brought again: the number to exceed, and until when.
+    outdated: BTreeMap<CircleId, (u64, u64)>,
     most: usize,
     most_per_topic: usize,
 }
@@ -281,53 +336,95 @@ impl Directory {
     pub fn new(most: usize, most_per_topic: usize) -> Self {
         Self {
             listings: BTreeMap::new(),
+            outdated: BTreeMap::new(),
             most,
             most_per_topic,
         }
     }
 
-    /// Whether this one would be taken: to be asked before its stamp is looked at.
+    /// Whether this one is news: to be asked before its stamp is looked at.
     ///
     /// # Errors
     /// Why not.
     pub fn wants(&self, listing: &Listing) -> Result<(), Untaken> {
-        if let Some(known) = self.listings.get(&listing.circle()) {
-            let newer = known.number() < listing.number();
-            return newer.then_some(()).ok_or(Untaken::Older);
+        let circle = listing.circle();
+        let known = self.listings.get(&circle).map(|(known, _)| known);
+        if known.is_some_and(|known| known.envelope() == listing.envelope()) {
+            return Err(Untaken::Known);
         }
-        if self.listings.len() >= self.most {
-            return Err(Untaken::Full);
-        }
-        let shelf = listing.shelf();
-        let beside = self.listings.values().filter(|l| l.shelf() == shelf);
-        (beside.count() < self.most_per_topic)
-            .then_some(())
-            .ok_or(Untaken::TopicFull)
+        let outdated = self.outdated.get(&circle).map(|(number, _)| *number);
+        let number = known.map(|known| known.number()).max(outdated);
+        let newer = number.is_none_or(|number| number < listing.number());
+        newer.then_some(()).ok_or(Untaken::Older)
     }
 
-    /// Takes an announcement, whose stamp has been looked at.
+    /// Takes an announcement with the work that its stamp was found to prove.
     ///
     /// # Errors
-    /// As [`Directory::wants`].
-    pub fn take(&mut self, listing: Listing) -> Result<(), Untaken> {
+    /// Why not.
+    pub fn take(&mut self, listing: Arc<Listing>, work: Work) -> Result<(), Untaken> {
         self.wants(&listing)?;
-        self.listings.insert(listing.circle(), listing);
+        let circle = listing.circle();
+        match self.listings.get(&circle).map(|(known, _)| known.expires()) {
+            Some(until) => self.outdate(circle, listing.number(), until),
+            None => self.make_room(&listing, work)?,
+        }
+        self.listings.insert(circle, (listing, work));
         Ok(())
+    }
+
+    /// Remembers which number is the least that counts, as long as what it replaces could be shown.
+    fn outdate(&mut self, circle: CircleId, number: u64, until: u64) {
+        let (least, last) = self.outdated.entry(circle).or_default();
+        (*least, *last) = (number, until.max(*last));
+        if self.outdated.len() > self.most * REMEMBERED {
+            let first = self.outdated.iter().min_by_key(|(_, (_, until))| *until);
+            let first = first.map(|(circle, _)| *circle);
+            first.and_then(|circle| self.outdated.remove(&circle));
+        }
+    }
+
+    fn make_room(&mut self, listing: &Listing, work: Work) -> Result<(), Untaken> {
+        let shelf = listing.shelf();
+        let beside = |l: &Listing| l.shelf() == shelf;
+        if self.listings.values().filter(|(l, _)| beside(l)).count() >= self.most_per_topic {
+            return self
+                .outbid(work, beside)
+                .then_some(())
+                .ok_or(Untaken::TopicFull);
+        }
+        if self.listings.len() >= self.most {
+            return self
+                .outbid(work, |_| true)
+                .then_some(())
+                .ok_or(Untaken::Full);
+        }
+        Ok(())
+    }
+
+    /// Forgets the one with the least work among these, if this much takes its place.
+    fn outbid(&mut self, work: Work, among: impl Fn(&Listing) -> bool) -> bool {
+        let among = self.listings.iter().filter(|(_, (l, _))| among(l));
+        let least = among.min_by_key(|(_, (_, work))| work.by_minute());
+        let least = least.filter(|(_, (_, least))| work.outbids(least));
+        let least = least.map(|(circle, _)| *circle);
+        least.is_some_and(|circle| self.listings.remove(&circle).is_some())
     }
 
     /// Forgets what has run out.
     pub fn expire(&mut self, minute: u64) {
-        self.listings.retain(|_, l| l.expires() >= minute);
+        self.listings.retain(|_, (l, _)| l.expires() >= minute);
+        self.outdated.retain(|_, (_, until)| *until >= minute);
     }
 
     /// What there is in a language, or in all.
-    pub fn find(&self, language: Option<&str>) -> impl Iterator<Item = &Listing> {
+    pub fn find(&self, language: Option<&str>) -> impl Iterator<Item = &Arc<Listing>> {
         let language = language.map(plain);
-        let spoken = move |l: &&Listing| match &language {
+        let spoken = move |l: &&Arc<Listing>| match &language {
             Some(language) => plain(&l.charter.language) == *language,
             None => true,
         };
-        self.listings.values().filter(spoken)
+        self.listings.values().map(|(l, _)| l).filter(spoken)
     }
 
     /// Announcements held.
@@ -398,6 +495,8 @@ mod tests {
             charter,
             next_meeting: None,
             seats: 5,
+            takes_back: 0,
+            effort: STAMP.zero_bits,
             number: 1,
             created: NOW,
         }
@@ -415,7 +514,7 @@ mod tests {
     fn an_announcement_says_what_its_leader_signed_and_its_stamp_is_its_own() {
         let offer = offer(1, |_| {});
         let listing = read(&signed(&offer, 1).unwrap()).unwrap();
-        assert!(listing.is_stamped());
+        assert!(listing.work().is_some());
         assert_eq!(listing.charter().title, "Circle 1");
         assert_eq!((listing.seats(), listing.next_meeting()), (5, None));
         assert_eq!(*listing.invite(), offer.invite);
@@ -432,7 +531,7 @@ mod tests {
                 body: listing.announcement.clone().into(),
             };
             let record = key(1).sign(draft).unwrap();
-            read(record.envelope()).unwrap().is_stamped()
+            read(record.envelope()).unwrap().work().is_some()
         });
         assert!(stolen.count() < 4);
         assert_eq!(offer.sign(&key(1), || false), Ok(None));
@@ -522,35 +621,104 @@ mod tests {
                 f.language = language.into();
             });
             offer.number = number;
-            read(&signed(&offer, n).unwrap()).unwrap()
+            Arc::new(read(&signed(&offer, n).unwrap()).unwrap())
         };
+        let work = |tries, minutes| Work { tries, minutes };
+        let once = work(32, OPEN_MINUTES);
         let mut directory = Directory::new(3, 2);
-        directory.take(listing(1, 5, "Grief", "en")).unwrap();
-        for number in [4, 5] {
+        directory.take(listing(1, 5, "Grief", "en"), once).unwrap();
+        for (number, why) in [(4, Untaken::Older), (5, Untaken::Known)] {
             let again = listing(1, number, "Grief", "en");
-            assert_eq!(directory.take(again), Err(Untaken::Older));
+            assert_eq!(directory.take(again, once), Err(why));
         }
-        directory.take(listing(1, 6, "Grief", "en")).unwrap();
-        directory.take(listing(2, 1, " grief", "EN")).unwrap();
+        directory.take(listing(1, 6, "Grief", "en"), once).unwrap();
+        directory.take(listing(2, 1, " grief", "EN"), once).unwrap();
         let third = listing(3, 1, "GRIEF", "en");
-        assert_eq!(directory.take(third), Err(Untaken::TopicFull));
-        directory.take(listing(3, 1, "Duelo", "es")).unwrap();
+        assert_eq!(
+            directory.take(Arc::clone(&third), once),
+            Err(Untaken::TopicFull)
+        );
+        directory.take(listing(3, 1, "Duelo", "es"), once).unwrap();
         let other = listing(4, 1, "Alcohol", "en");
-        assert_eq!(directory.take(other), Err(Untaken::Full));
-        directory.take(listing(2, 2, " grief", "EN")).unwrap();
+        for poor in [once, work(127, OPEN_MINUTES), work(128, PLANNED_MINUTES)] {
+            let taken = directory.take(Arc::clone(&other), poor);
+            assert_eq!(taken, Err(Untaken::Full));
+        }
+        let again = work(64, OPEN_MINUTES);
+        directory
+            .take(listing(2, 2, " grief", "EN"), again)
+            .unwrap();
 
-        let titles = |language| -> Vec<_> {
+        let titles = |directory: &Directory, language| -> Vec<_> {
             let found = directory.find(language);
             let mut titles: Vec<_> = found.map(|l| l.charter().title.clone()).collect();
             titles.sort();
             titles
         };
-        assert_eq!(titles(Some("en")), ["Circle 1", "Circle 2"]);
-        assert_eq!(titles(None).len(), 3);
-        assert_eq!(titles(Some("fi")), [""; 0]);
+        assert_eq!(titles(&directory, Some("en")), ["Circle 1", "Circle 2"]);
+        assert_eq!(titles(&directory, None).len(), 3);
+        assert_eq!(titles(&directory, Some("fi")), [""; 0]);
+        // Four times the work for each minute takes the place of the least: of a topic, and of all.
+        let hard = work(128, OPEN_MINUTES);
+        let third = listing(3, 2, "Duelo", "es");
+        directory.take(third, work(4_096, OPEN_MINUTES)).unwrap();
+        directory.take(other, hard).unwrap();
+        assert_eq!(
+            titles(&directory, None),
+            ["Circle 2", "Circle 3", "Circle 4"]
+        );
+        let fifth = listing(5, 1, "GRIEF", "en");
+        directory.take(fifth, work(256, OPEN_MINUTES)).unwrap();
+        assert_eq!(
+            titles(&directory, None),
+            ["Circle 3", "Circle 4", "Circle 5"]
+        );
         directory.expire(NOW + OPEN_MINUTES);
         assert_eq!(directory.len(), 3);
         directory.expire(NOW + OPEN_MINUTES + 1);
         assert!(directory.is_empty());
+    }
+
+    #[test]
+    fn what_was_taken_back_or_replaced_is_not_shown_again() {
+        let work = Work {
+            tries: 32,
+            minutes: 45,
+        };
+        let said = |number, next_meeting: Option<u64>, seats, takes_back| {
+            let mut offer = offer(1, |_| {});
+            (offer.number, offer.seats, offer.takes_back) = (number, seats, takes_back);
+            offer.next_meeting = next_meeting.map(|ahead| NOW + ahead);
+            let bytes = signed(&offer, 1).unwrap();
+            Arc::new(read(&bytes).unwrap())
+        };
+        let day = 24 * 60;
+        let planned = said(1, Some(day), 5, 0);
+        let back = said(2, None, 0, planned.expires());
+        assert_eq!(
+            back.expires(),
+            planned.expires(),
+            "as long as what it takes back"
+        );
+        let too_long = said(2, None, 0, NOW + 3 * PLANNED_MINUTES);
+        assert_eq!(too_long.expires(), NOW + PLANNED_MINUTES);
+
+        // Replaced by one that runs out sooner, at a relay that saw both.
+        let mut directory = Directory::new(3, 2);
+        directory.take(Arc::clone(&planned), work).unwrap();
+        directory.take(said(2, None, 5, 0), work).unwrap();
+        directory.expire(NOW + OPEN_MINUTES + 1);
+        assert!(directory.is_empty());
+        assert_eq!(directory.wants(&planned), Err(Untaken::Older));
+        directory.take(said(3, Some(day), 5, 0), work).unwrap();
+        directory.expire(NOW + day + MEETING_MINUTES + 1);
+        assert!(directory.outdated.is_empty());
+
+        // Others' are not remembered without end.
+        for number in 1..40 {
+            let circle = CircleId::from_bytes([number; 32]);
+            directory.outdate(circle, 1, NOW + u64::from(number));
+        }
+        assert_eq!(directory.outdated.len(), 3 * REMEMBERED);
     }
 }

@@ -32,10 +32,13 @@ pub struct Puzzle {
 impl Puzzle {
     /// Whether this is an answer. Takes as long as one try: about 60 ms at 64 MiB.
     pub fn is_answer(&self, answer: u64) -> bool {
+        self.zero_bits(answer).is_some()
+    }
+
+    /// With how many zero bits this answer begins, up to 32; none if they are not enough. Takes as long as one try.
+    pub fn zero_bits(&self, answer: u64) -> Option<u32> {
         let memory = self.cost.memory_kib.max(8);
-        let Ok(params) = Params::new(memory, 1, 1, Some(32)) else {
-            return false;
-        };
+        let params = Params::new(memory, 1, 1, Some(32)).ok()?;
         let password = [&answer.to_be_bytes(), self.author.as_bytes().as_slice()].concat();
         let mut salt = Sha256::new();
         salt.update(b"undertone/1/puzzle");
@@ -43,9 +46,11 @@ impl Puzzle {
         salt.update(self.purpose.as_bytes());
         let mut tag = [0; 32];
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let hashed = argon.hash_password_into(&password, &salt.finalize(), &mut tag);
-        let first = u32::from_be_bytes([tag[0], tag[1], tag[2], tag[3]]);
-        hashed.is_ok() && first.leading_zeros() >= u32::from(self.cost.zero_bits)
+        argon
+            .hash_password_into(&password, &salt.finalize(), &mut tag)
+            .ok()?;
+        let bits = u32::from_be_bytes([tag[0], tag[1], tag[2], tag[3]]).leading_zeros();
+        (bits >= u32::from(self.cost.zero_bits)).then_some(bits)
     }
 
     /// Looks for an answer until it is found, or `go_on` says no.

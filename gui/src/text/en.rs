@@ -456,6 +456,11 @@ pub(super) const WORDS: Words = Words {
         show_it: "Announce it",
         is_shown: "It is announced.",
         being_shown: "Telling the relays …",
+        not_taken_back: |problem| {
+            format!(
+                "A relay may still show it: {problem}. It is tried again, and runs out by itself."
+            )
+        },
         not_shown: |problem| {
             format!("It is not announced yet: {problem}. It is tried again by itself.")
         },

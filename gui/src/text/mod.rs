@@ -423,6 +423,7 @@ pub(crate) struct LeaderWords {
     pub(crate) is_shown: &'static str,
     pub(crate) being_shown: &'static str,
     pub(crate) not_shown: fn(problem: &str) -> String,
+    pub(crate) not_taken_back: fn(problem: &str) -> String,
     pub(crate) log: &'static str,
     pub(crate) log_empty: &'static str,
     pub(crate) log_admitted: fn(name: &str) -> String,

@@ -309,7 +309,8 @@ fn directory(ui: &mut Ui, screen: &mut Screen<'_>, announced: &Announced) {
         return;
     }
     let state = match (announced.wish, &announced.problem, announced.shown_until) {
-        (Announcing::No, ..) => return,
+        (Announcing::No, None, _) => return,
+        (Announcing::No, Some(problem), _) => (words.not_taken_back)(problem),
         (_, Some(problem), _) => (words.not_shown)(problem),
         (_, None, None) => words.being_shown.to_owned(),
         (Announcing::Now, None, Some(_)) => words.is_shown.to_owned(),

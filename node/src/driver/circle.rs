@@ -22,7 +22,7 @@ use undertone_protocol::session::{
     self, Act, End, Input, Now, Output, Session, SessionConfig, SessionError,
 };
 
-use super::directory::{Announcer, Notice};
+use super::directory::{Announcer, Hidden, NotPosted, Notice};
 use super::known::Known;
 use super::ways::Ways;
 use crate::NodeError;
@@ -112,7 +112,7 @@ pub(super) struct Circle {
 pub(super) enum Worked {
     Solved(u64),
     Checked(RecordId, bool),
-    Posted(Announcing, Result<u64, String>),
+    Posted(Announcing, Option<Hidden>, Result<u64, NotPosted>),
     Given,
 }
 
@@ -276,8 +276,8 @@ impl Circle {
             Happening::Worked(Worked::Checked(join, fits)) => {
                 self.input(Input::PuzzleChecked { join, fits });
             }
-            Happening::Worked(Worked::Posted(wish, posted)) => {
-                self.announcer.handle_posted(wish, posted, Instant::now());
+            Happening::Worked(Worked::Posted(wish, hidden, posted)) => {
+                (self.announcer).handle_posted(wish, hidden, posted, Instant::now());
             }
             Happening::Worked(Worked::Given) => {}
             Happening::Found(neighbour) => self.handle_found(neighbour),
@@ -303,6 +303,8 @@ impl Circle {
         let recovery = self.file.recovery_key.ok_or(SessionError::NotLeader)?;
         let recovery = GroupKey::from_secret(&Secret::from_bytes(recovery));
         let new = Secret::from_bytes(os_bytes()?);
+        // The new key cannot take back what the old one announced.
+        let announced = self.notice(None).filter(|_| self.announcer.is_shown());
         // On disk first: a key that leads and is lost would be worse than one that never led.
         let old = self.file.group_key.replace(*new.as_bytes());
         store.put_circle(self.file.clone()).done().await?;
@@ -312,6 +314,13 @@ impl Circle {
         if succeeded.is_err() {
             self.file.group_key = old;
             store.put_circle(self.file.clone()).done().await?;
+        } else if let Some(announced) = announced {
+            self.announcer = Announcer::default();
+            let cancel = self.cancel.clone();
+            self.working.push(Box::pin(async move {
+                announced.take_back(cancel).await;
+                Worked::Given
+            }));
         }
         self.perform(store).await;
         Ok(succeeded?)
@@ -348,19 +357,24 @@ impl Circle {
         let (state, ways) = (self.session.state()?, self.ways.as_ref()?);
         let (key, charter) = (self.announcing_key()?, state.charter());
         let seats = usize::from(charter.max_members).saturating_sub(state.members().count());
+        // A door that is closed tonight says nothing of a meeting to come.
+        let is_door_open = state.is_door_open();
         Some(Notice {
             offer: Offer {
                 charter: state.founding().clone(),
                 invite: self.link(),
                 next_meeting,
-                seats: match state.is_door_open() {
+                seats: match is_door_open || next_meeting.is_some() {
                     true => u8::try_from(seats).unwrap_or(0),
                     false => 0,
                 },
+                takes_back: self.announcer.latest(),
+                effort: self.announcer.effort(),
                 // Above that of anything announced before.
                 number: unix_millis(),
                 created: self.now().minute,
             },
+            is_door_open,
             key,
             ways: ways.paths.clone(),
             socket: self.socket.clone(),
@@ -383,7 +397,14 @@ impl Circle {
             Announcing::Now | Announcing::No => None,
         };
         let Some(mut notice) = self.notice(meeting) else {
+            // Whoever leads it by now, it is not this program with the key that announces it.
+            self.announcer = Announcer::default();
             return;
+        };
+        let hidden = match (wish, notice.offer.seats) {
+            (Announcing::Now, 0) if !notice.is_door_open => Some(Hidden::DoorClosed),
+            (Announcing::Now | Announcing::At(_), 0) => Some(Hidden::Full),
+            _ => None,
         };
         if wish == Announcing::No {
             notice.offer.seats = 0;
@@ -393,7 +414,8 @@ impl Circle {
             let posted = posting.await;
             Worked::Posted(
                 wish,
-                posted.unwrap_or_else(|_| Err("it was given up".into())),
+                hidden,
+                posted.unwrap_or_else(|_| Err(NotPosted::given_up())),
             )
         }));
     }
@@ -528,6 +550,7 @@ impl Circle {
 
     fn handle_net(&mut self, event: NetEvent) {
         match event {
+            NetEvent::Control { topic, kept, .. } if kept && self.session.is_door(&topic.0) => {}
             NetEvent::Control {
                 topic,
                 payload,

@@ -4,18 +4,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
-use undertone_protocol::directory::{Listing, MEETING_MINUTES, Offer};
+use undertone_protocol::directory::{Listing, MEETING_MINUTES, MOST_EFFORT, Offer, STAMP};
 use undertone_protocol::identity::GroupKey;
 
 use crate::api::{Announced, Announcing, Listed, Search};
 use crate::clock::unix_minute;
-use crate::net::directory::{self, DirectoryError};
+use crate::net::directory::{self, DirectoryError, Taken, Wanted};
 use crate::net::{RelayPath, SocketFactory};
 
 /// How often what is shown is shown anew: it would run out, and people come and go.
 const AGAIN: Duration = Duration::from_secs(15 * 60);
-/// When it is tried again after it went wrong.
+/// When it is tried again after it went wrong once; each further time twice as late, up to [`AGAIN`].
 const RETRY: Duration = Duration::from_secs(30);
+/// Zero bits more for a stamp, each time that there was no room: four times the work.
+const MORE_EFFORT: u8 = 2;
 /// Time for taking back what is shown, when one has left already.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
@@ -59,9 +61,40 @@ fn listed(listing: &Listing) -> Listed {
     }
 }
 
+/// Why something was not announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NotPosted {
+    pub why: String,
+    /// More work might make room.
+    pub no_room: bool,
+}
+
+impl NotPosted {
+    fn because(error: &impl ToString) -> Self {
+        Self {
+            why: error.to_string(),
+            no_room: false,
+        }
+    }
+
+    pub fn given_up() -> Self {
+        Self::because(&"it was given up")
+    }
+}
+
+/// Why nobody who looks for circles sees one that is announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Hidden {
+    #[error("its door is closed; it is shown once you open it")]
+    DoorClosed,
+    #[error("it is full; it is shown once a place is free")]
+    Full,
+}
+
 /// What is to be said of a circle in its relays' directories.
 pub(super) struct Notice {
     pub offer: Offer,
+    pub is_door_open: bool,
     pub key: GroupKey,
     pub ways: Vec<RelayPath>,
     pub socket: SocketFactory,
@@ -69,32 +102,40 @@ pub(super) struct Notice {
 
 impl Notice {
     /// Stamps and signs it, and hands it to the directories.
-    pub async fn post(self, cancel: CancellationToken) -> Result<u64, String> {
+    pub async fn post(self, cancel: CancellationToken) -> Result<u64, NotPosted> {
         let Self {
             offer,
             key,
             ways,
             socket,
+            is_door_open: _,
         } = self;
+        let wanted = match offer.seats {
+            0 => Wanted::All,
+            _ => Wanted::One,
+        };
         let stopped = cancel.clone();
         let signed = move || offer.sign(&key, || !stopped.is_cancelled());
         let signed = tokio::task::spawn_blocking(signed).await;
         let bytes = match signed {
             Ok(Ok(Some(bytes))) => bytes,
-            Ok(Err(error)) => return Err(error.to_string()),
-            Ok(Ok(None)) | Err(_) => return Err("it was given up".into()),
+            Ok(Err(error)) => return Err(NotPosted::because(&error)),
+            Ok(Ok(None)) | Err(_) => return Err(NotPosted::given_up()),
         };
         let until = Listing::read(&bytes, unix_minute()).map_or(0, |l| l.expires());
-        let posted = directory::announce(&ways, Bytes::from(bytes), socket).await;
-        posted
-            .map(|()| until)
-            .map_err(|error: DirectoryError| error.to_string())
+        let posted = directory::announce(&ways, Bytes::from(bytes), wanted, socket).await;
+        posted.map(|()| until).map_err(|error| NotPosted {
+            no_room: matches!(
+                error,
+                DirectoryError::Untaken(Taken::Full | Taken::TopicFull)
+            ),
+            ..NotPosted::because(&error)
+        })
     }
 
     /// Takes it back, in a limited time, unless there is none.
     pub async fn take_back(mut self, hurry: CancellationToken) {
         self.offer.seats = 0;
-        self.offer.next_meeting = None;
         let posted = tokio::time::timeout(LAST_WORDS, self.post(hurry.clone()));
         let posted = hurry.run_until_cancelled(posted).await;
         if !matches!(posted, Some(Ok(Ok(_)))) {
@@ -110,9 +151,16 @@ pub(super) struct Announcer {
     /// When there is something to do, unless it is being done.
     next: Option<Instant>,
     busy: bool,
+    /// Whether and until when it may be shown; 0 if that is not known.
     shown_until: Option<u64>,
     /// What is shown until then.
     shown: Announcing,
+    /// Until when anything announced before could be shown again by somebody.
+    latest: u64,
+    /// Beyond that of any stamp, zero bits.
+    effort: u8,
+    /// Attempts that went wrong, one after another.
+    failures: u32,
     problem: Option<String>,
 }
 
@@ -122,7 +170,8 @@ impl Announcer {
         let mut this = Self::default();
         if let Some(meeting) = meeting.filter(|m| m + MEETING_MINUTES > minute) {
             this.wish(Announcing::At(meeting), now);
-            this.shown_until = Some(meeting + MEETING_MINUTES);
+            this.latest = meeting + MEETING_MINUTES;
+            this.shown_until = Some(this.latest);
         }
         this
     }
@@ -131,6 +180,7 @@ impl Announcer {
     pub fn wish(&mut self, wish: Announcing, now: Instant) {
         self.wish = wish;
         self.problem = None;
+        self.failures = 0;
         self.next = Some(now);
     }
 
@@ -147,34 +197,56 @@ impl Announcer {
             *self = Self::default();
             return None;
         }
-        if self.wish == Announcing::No && self.shown_until.take().is_none() {
+        if self.wish == Announcing::No && self.shown_until.is_none() {
             return None;
         }
+        // Whatever comes of it, it may be shown from now on.
+        self.shown_until = self.shown_until.or(Some(0));
         self.busy = true;
         Some(self.wish)
     }
 
     /// It was done for this wish, or not.
-    pub fn handle_posted(&mut self, wish: Announcing, posted: Result<u64, String>, now: Instant) {
+    pub fn handle_posted(
+        &mut self,
+        wish: Announcing,
+        hidden: Option<Hidden>,
+        posted: Result<u64, NotPosted>,
+        now: Instant,
+    ) {
         self.busy = false;
         match posted {
             Ok(until) => {
                 self.shown_until = (wish != Announcing::No).then_some(until);
                 self.shown = wish;
-                self.problem = None;
+                self.latest = self.latest.max(until);
+                self.problem = hidden.map(|why| why.to_string());
+                self.failures = 0;
                 if self.next.is_none() && wish != Announcing::No {
                     self.next = Some(now + AGAIN);
                 }
             }
-            Err(problem) => {
-                self.problem = Some(problem);
-                self.next = self.next.or(Some(now + RETRY));
-                if wish == Announcing::No {
-                    // Still to be taken back.
-                    self.shown_until = Some(0);
+            Err(NotPosted { why, no_room }) => {
+                self.problem = Some(why);
+                let pause = RETRY * 2u32.saturating_pow(self.failures.min(10));
+                self.failures += 1;
+                self.next = self.next.or(Some(now + pause.min(AGAIN)));
+                if no_room {
+                    let most = MOST_EFFORT - STAMP.zero_bits;
+                    self.effort = (self.effort + MORE_EFFORT).min(most);
                 }
             }
         }
+    }
+
+    /// Until when anything announced before could be shown again, minutes since 1970 UTC.
+    pub fn latest(&self) -> u64 {
+        self.latest
+    }
+
+    /// Zero bits for the next stamp.
+    pub fn effort(&self) -> u8 {
+        STAMP.zero_bits + self.effort
     }
 
     /// Whether something is shown that is not true once the leader has gone.
@@ -190,8 +262,9 @@ impl Announcer {
     pub fn look(&self) -> Announced {
         Announced {
             wish: self.wish,
-            shown_until: (self.shown_until)
-                .filter(|_| self.wish != Announcing::No && self.shown == self.wish),
+            shown_until: (self.shown_until).filter(|until| {
+                *until > 0 && self.wish != Announcing::No && self.shown == self.wish
+            }),
             problem: self.problem.clone(),
         }
     }
@@ -203,6 +276,10 @@ mod tests {
 
     const MINUTE: u64 = 29_000_000;
 
+    fn no_relay() -> NotPosted {
+        NotPosted::because(&"no relay")
+    }
+
     #[test]
     fn what_is_shown_is_shown_anew_and_what_failed_is_tried_again() {
         let now = Instant::now();
@@ -211,12 +288,12 @@ mod tests {
         announcer.wish(Announcing::Now, now);
         assert_eq!(announcer.due(now, MINUTE), Some(Announcing::Now));
         assert_eq!(announcer.due(now, MINUTE), None, "it is under way");
-        announcer.handle_posted(Announcing::Now, Err("no relay".into()), now);
+        announcer.handle_posted(Announcing::Now, None, Err(no_relay()), now);
         assert_eq!(announcer.look().problem.as_deref(), Some("no relay"));
         assert_eq!(announcer.due(now, MINUTE), None);
         let later = now + RETRY;
         assert_eq!(announcer.due(later, MINUTE), Some(Announcing::Now));
-        announcer.handle_posted(Announcing::Now, Ok(MINUTE + 45), later);
+        announcer.handle_posted(Announcing::Now, None, Ok(MINUTE + 45), later);
         assert_eq!(announcer.look().shown_until, Some(MINUTE + 45));
         assert!(announcer.leaves_traces());
         assert_eq!(announcer.next(), Some(later + AGAIN));
@@ -231,12 +308,12 @@ mod tests {
         announcer.wish(Announcing::Now, now);
         assert!(announcer.due(now, MINUTE).is_some());
         announcer.wish(Announcing::No, now);
-        announcer.handle_posted(Announcing::Now, Ok(MINUTE + 45), now);
+        announcer.handle_posted(Announcing::Now, None, Ok(MINUTE + 45), now);
         assert_eq!(announcer.due(now, MINUTE), Some(Announcing::No));
-        announcer.handle_posted(Announcing::No, Err("no relay".into()), now);
+        announcer.handle_posted(Announcing::No, None, Err(no_relay()), now);
         assert!(announcer.is_shown());
         assert_eq!(announcer.due(now + RETRY, MINUTE), Some(Announcing::No));
-        announcer.handle_posted(Announcing::No, Ok(MINUTE + 45), now);
+        announcer.handle_posted(Announcing::No, None, Ok(MINUTE + 45), now);
         assert!(!announcer.is_shown());
         assert_eq!(announcer.next(), None);
     }
@@ -249,7 +326,7 @@ mod tests {
         let mut announcer = Announcer::planned(Some(MINUTE + 10), MINUTE, now);
         let wish = Announcing::At(MINUTE + 10);
         assert_eq!(announcer.due(now, MINUTE), Some(wish));
-        announcer.handle_posted(wish, Ok(MINUTE + 10 + MEETING_MINUTES), now);
+        announcer.handle_posted(wish, None, Ok(MINUTE + 10 + MEETING_MINUTES), now);
         assert!(!announcer.leaves_traces(), "it is true without its leader");
         let after = MINUTE + 10 + MEETING_MINUTES;
         assert_eq!(announcer.due(now + AGAIN, after), None);

@@ -75,6 +75,9 @@ pub enum DirectoryError {
     /// No hub answered in time.
     #[error("no relay answered")]
     NobodyThere,
+    /// One that was needed did not.
+    #[error("one of the relays did not answer")]
+    OneSilent,
     /// No hub took the announcement.
     #[error("{0}")]
     Untaken(Taken),
@@ -146,7 +149,7 @@ enum Answer {
 /// there are several relays.
 ///
 /// # Errors
-/// If no hub answers.
+/// If no hub answers, or none that does has a directory.
 pub async fn find(
     ways: &[RelayPath],
     language: &str,
@@ -156,48 +159,71 @@ pub async fn find(
         follow: false,
         language: language.to_owned(),
     };
-    let found = ask_all(ways, request, socket).await?.into_iter();
-    let listings = found.filter_map(|answer| match answer {
-        Answer::Found(listings) => Some(listings),
-        Answer::Verdict(_) => None,
-    });
-    Ok(listings.flatten().collect())
+    let answers = ask_all(ways, request, socket).await?;
+    let mut refused = None;
+    let mut found = Vec::new();
+    for answer in answers.into_iter().flatten() {
+        match answer {
+            Answer::Found(listings) => found.push(listings),
+            Answer::Verdict(taken) => refused = Some(taken),
+        }
+    }
+    match (found.is_empty(), refused) {
+        (true, Some(why)) => Err(DirectoryError::Untaken(why)),
+        (true, None) => Err(DirectoryError::NobodyThere),
+        (false, _) => Ok(found.into_iter().flatten().collect()),
+    }
+}
+
+/// Which hubs are to take an announcement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Any one: it tells the others, or people look there.
+    One,
+    /// Every one: what is taken back is to be shown nowhere.
+    All,
 }
 
 /// Hands an announcement to the directories of these relays.
 ///
 /// # Errors
-/// If no hub takes it.
+/// If not as many hubs take it as are wanted. A hub without a directory shows nothing.
 pub async fn announce(
     ways: &[RelayPath],
     announcement: Bytes,
+    wanted: Wanted,
     socket: SocketFactory,
 ) -> Result<(), DirectoryError> {
     let answers = ask_all(ways, Frame::Announce(announcement), socket).await?;
-    let verdicts = answers.into_iter().filter_map(|answer| match answer {
-        Answer::Verdict(taken) => Some(taken),
-        Answer::Found(_) => None,
+    let verdicts = answers.into_iter().map(|answer| match answer {
+        Some(Answer::Verdict(taken)) => Ok(taken),
+        Some(Answer::Found(_)) | None => Err(DirectoryError::NobodyThere),
     });
-    let verdicts: Vec<_> = verdicts.collect();
-    match verdicts.first() {
-        // A hub that heard of it from another one knows it already.
-        _ if verdicts
-            .iter()
-            .any(|v| matches!(v, Taken::Yes | Taken::Older)) =>
-        {
-            Ok(())
-        }
-        Some(verdict) => Err(DirectoryError::Untaken(*verdict)),
+    let is_done = |verdict: &Result<Taken, DirectoryError>| match (verdict, wanted) {
+        (Ok(Taken::Yes), _) => true,
+        (Ok(Taken::NoDirectory | Taken::Refused), Wanted::All) => true,
+        _ => false,
+    };
+    let (done, mut failed): (Vec<_>, Vec<_>) = verdicts.partition(is_done);
+    if !done.is_empty() && (failed.is_empty() || wanted == Wanted::One) {
+        return Ok(());
+    }
+    // What a hub says tells more than that another one says nothing.
+    failed.sort_by_key(Result::is_err);
+    match failed.into_iter().next() {
+        Some(Ok(verdict)) => Err(DirectoryError::Untaken(verdict)),
+        Some(Err(_)) if !done.is_empty() => Err(DirectoryError::OneSilent),
+        Some(Err(error)) => Err(error),
         None => Err(DirectoryError::NobodyThere),
     }
 }
 
-/// Asks every hub the same, over one line.
+/// Asks every hub the same, over one line; nothing from those that do not answer.
 async fn ask_all(
     ways: &[RelayPath],
     request: Frame,
     socket: SocketFactory,
-) -> Result<Vec<Answer>, DirectoryError> {
+) -> Result<Vec<Option<Answer>>, DirectoryError> {
     // As much room on the line as the largest circle has: it looks like one, and a full directory takes two seconds.
     let relayed = Relayed::by(ways, MAX_MEMBERS, Pace::Usual).ok_or(DirectoryError::NoWay)?;
     let tasks = Tasks::new();
@@ -216,12 +242,7 @@ async fn ask_all(
     let quic =
         QuicConfig::new(&Keypair::generate_ed25519(), Buffers::NODE).map_err(NetError::from)?;
     let hubs = relayed.hubs.iter();
-    let answers = join_all(hubs.map(|hub| ask(&quic, &sockets, hub, request.clone()))).await;
-    let answers: Vec<_> = answers.into_iter().flatten().collect();
-    match answers.is_empty() {
-        true => Err(DirectoryError::NobodyThere),
-        false => Ok(answers),
-    }
+    Ok(join_all(hubs.map(|hub| ask(&quic, &sockets, hub, request.clone()))).await)
 }
 
 async fn ask(

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -168,6 +168,13 @@ impl Drop for Place {
             visitor.open -= 1;
         }
     }
+}
+
+/// Whom something is counted for: one address; where many come from it, by an entry, one of their lines.
+pub(crate) fn source(remote: SocketAddr, trusted: &[IpAddr]) -> SocketAddr {
+    let network = network(remote.ip());
+    let is_shared = trusted.iter().any(|entry| self::network(*entry) == network);
+    SocketAddr::new(network, if is_shared { remote.port() } else { 0 })
 }
 
 /// What counts as one address: of IPv6 the first 64 bits, which a single line is given.

@@ -10,7 +10,7 @@ use libp2p::{PeerId, gossipsub::MessageId};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    limit::{Allowance, Budget},
+    limit::{Allowance, Budget, TokenBucket},
     outbox::Outbox,
     seen::Seen,
     types::{MessageRef, NetEvent, Refusal, RouteKey, RouteRefusal, Topic},
@@ -23,6 +23,11 @@ const MAX_ROUTES: usize = 2;
 const RETRY: Duration = Duration::from_secs(3);
 /// How often what was refused is looked at.
 const RETRY_TICK: Duration = Duration::from_secs(1);
+/// Requests to a hub: less than it takes by default. Somebody back after many removals walks through as many topics.
+const REQUESTS: Budget = Budget {
+    per_second: 3.0,
+    burst: 48.0,
+};
 /// Messages and bytes taken from a hub, which holds each of those who speak through it to a budget itself.
 const MESSAGES: Budget = Budget {
     per_second: 300.0,
@@ -73,10 +78,20 @@ struct State {
 }
 
 /// What the hub has been asked for on one connection.
-#[derive(Default)]
 struct Held {
     slots: Vec<u8>,
     topics: Vec<Topic>,
+    requests: TokenBucket,
+}
+
+impl Held {
+    fn nothing() -> Self {
+        Self {
+            slots: Vec::new(),
+            topics: Vec::new(),
+            requests: TokenBucket::new(REQUESTS, Instant::now()),
+        }
+    }
 }
 
 /// See the module.
@@ -137,11 +152,12 @@ impl HubClient {
         });
     }
 
-    /// Wants to hear a topic no longer, nor to say what waits to be said on it.
+    /// Wants to hear a topic no longer, nor to say what waits to be said on it, but for what is to last: a removal is said on
+    /// the topic that it ends.
     pub(crate) fn unsubscribe(&self, topic: Topic) {
         self.change(|state| {
             state.topics.retain(|(known, _)| *known != topic);
-            state.outbox.take(topic);
+            state.outbox.give_up(topic);
         });
     }
 
@@ -212,7 +228,7 @@ impl HubClient {
         let mut changed = self.changed.subscribe();
         let mut stream = connection.open_uni().await.map_err(|_| StreamEnd::Gone)?;
         write_frame(&mut stream, Frame::Preface).await?;
-        let mut held = Held::default();
+        let mut held = Held::nothing();
         loop {
             changed.mark_unchanged();
             while let Some(frame) = self.outstanding(generation, &mut held)? {
@@ -239,38 +255,20 @@ impl HubClient {
         }
     }
 
-    /// The next frame that brings the hub from what is held to what is wanted; when there is none, the next message.
+    /// The next request, as fast as the hub takes them; when there is none, the next message.
     fn outstanding(&self, generation: u64, held: &mut Held) -> Result<Option<Frame>, StreamEnd> {
         let mut state = self.lock();
         if state.generation != generation {
             return Err(StreamEnd::Gone);
         }
-        let unwanted = |slot: &u8| !state.routes.iter().any(|w| w.slot == *slot);
-        if let Some(at) = held.slots.iter().position(unwanted) {
-            let slot = held.slots.swap_remove(at);
-            return Ok(Some(Frame::Detach { slot }));
+        let now = Instant::now();
+        if held.requests.holds(1.0, now)
+            && let Some(request) = state.next_request(held)
+        {
+            held.requests.take(1.0, now);
+            return Ok(Some(request));
         }
-        let unwanted = |topic: &Topic| !state.topics.iter().any(|(known, _)| known == topic);
-        if let Some(at) = held.topics.iter().position(unwanted) {
-            return Ok(Some(Frame::Ignore(held.topics.swap_remove(at))));
-        }
-        let mut topics = state.topics.iter_mut();
-        if let Some((topic, status)) = topics.find(|(_, status)| status.is_due()) {
-            *status = Status::Asked;
-            if !held.topics.contains(topic) {
-                held.topics.push(*topic);
-            }
-            return Ok(Some(Frame::Hear(*topic)));
-        }
-        if let Some(wanted) = state.routes.iter_mut().find(|w| w.status.is_due()) {
-            wanted.status = Status::Asked;
-            let (slot, route) = (wanted.slot, wanted.route);
-            if !held.slots.contains(&slot) {
-                held.slots.push(slot);
-            }
-            return Ok(Some(Frame::Attach { slot, route }));
-        }
-        if !state.outbox.expired(Instant::now()).is_empty() {
+        if !state.outbox.expired(now).is_empty() {
             tracing::debug!("messages waited too long for a hub");
         }
         let next = state.outbox.pop_front();
@@ -298,12 +296,13 @@ impl HubClient {
                     .answer(generation, slot, Status::Refused(Instant::now()))
                     .map(|route| refused(route, reason)),
                 Frame::Unheard(topic) => self.unheard(generation, topic),
-                Frame::Said(topic, payload) => {
-                    match allowance.admits(payload.len(), Instant::now()) {
-                        true => self.said(topic, payload),
-                        false => None,
-                    }
+                Frame::Said(topic, payload) if allowance.admits(payload.len(), Instant::now()) => {
+                    self.said(topic, payload, false)
                 }
+                Frame::Kept(topic, payload) if allowance.admits(payload.len(), Instant::now()) => {
+                    self.said(topic, payload, true)
+                }
+                Frame::Said(..) | Frame::Kept(..) => None,
                 _ => return Err(StreamEnd::Protocol),
             };
             if let Some(event) = event {
@@ -341,7 +340,7 @@ impl HubClient {
     }
 
     /// A message, unless its topic is not heard, or it has been heard before.
-    fn said(&self, topic: Topic, payload: Bytes) -> Option<NetEvent> {
+    fn said(&self, topic: Topic, payload: Bytes, kept: bool) -> Option<NetEvent> {
         let wanted = (self.lock().topics.iter()).any(|(known, _)| *known == topic);
         let id = wanted
             .then(|| self.seen.is_new(&topic, &payload, Instant::now()))
@@ -349,6 +348,7 @@ impl HubClient {
         Some(NetEvent::Control {
             topic,
             payload,
+            kept,
             from: self.hub,
             message: MessageRef {
                 id: MessageId::new(&id),
@@ -368,6 +368,34 @@ impl HubClient {
 }
 
 impl State {
+    /// The next request that brings the hub from what is held to what is wanted.
+    fn next_request(&mut self, held: &mut Held) -> Option<Frame> {
+        let unwanted = |slot: &u8| !self.routes.iter().any(|w| w.slot == *slot);
+        if let Some(at) = held.slots.iter().position(unwanted) {
+            let slot = held.slots.swap_remove(at);
+            return Some(Frame::Detach { slot });
+        }
+        let unwanted = |topic: &Topic| !self.topics.iter().any(|(known, _)| known == topic);
+        if let Some(at) = held.topics.iter().position(unwanted) {
+            return Some(Frame::Ignore(held.topics.swap_remove(at)));
+        }
+        let mut topics = self.topics.iter_mut();
+        if let Some((topic, status)) = topics.find(|(_, status)| status.is_due()) {
+            *status = Status::Asked;
+            if !held.topics.contains(topic) {
+                held.topics.push(*topic);
+            }
+            return Some(Frame::Hear(*topic));
+        }
+        let wanted = self.routes.iter_mut().find(|w| w.status.is_due())?;
+        wanted.status = Status::Asked;
+        let (slot, route) = (wanted.slot, wanted.route);
+        if !held.slots.contains(&slot) {
+            held.slots.push(slot);
+        }
+        Some(Frame::Attach { slot, route })
+    }
+
     /// On a connection that has ended, or a new one, nothing has been asked.
     fn forget_answers(&mut self) {
         let routes = self.routes.iter_mut().map(|w| &mut w.status);
@@ -420,7 +448,7 @@ mod tests {
         let client = client();
         client.attach(A);
         assert_eq!(client.sending_slot(), None);
-        let mut held = Held::default();
+        let mut held = Held::nothing();
         assert_eq!(
             all(&client, &mut held),
             [Frame::Attach { slot: 1, route: A }]
@@ -444,7 +472,7 @@ mod tests {
 
     #[test]
     fn topics_are_asked_for_before_anything_is_said() {
-        let (client, mut held) = (client(), Held::default());
+        let (client, mut held) = (client(), Held::nothing());
         client.publish(TOPIC, "1".into(), false);
         client.publish(TOPIC, "2".into(), true);
         client.subscribe(TOPIC);
@@ -458,13 +486,35 @@ mod tests {
             ]
         );
         client.publish(TOPIC, "3".into(), false);
+        client.publish(TOPIC, "4".into(), true);
         client.unsubscribe(TOPIC);
-        assert_eq!(all(&client, &mut held), [Frame::Ignore(TOPIC)]);
+        assert_eq!(
+            all(&client, &mut held),
+            [Frame::Ignore(TOPIC), Frame::Leave(TOPIC, "4".into())],
+            "what is to last outlives its topic"
+        );
+    }
+
+    #[test]
+    fn a_hub_is_asked_no_faster_than_it_takes_requests() {
+        let (client, mut held) = (client(), Held::nothing());
+        for n in 0..200 {
+            client.subscribe(Topic([n; 32]));
+        }
+        client.publish(TOPIC, "1".into(), true);
+        let first = all(&client, &mut held);
+        assert!((48..52).contains(&(first.len() - 1)), "{}", first.len());
+        assert_eq!(first.last(), Some(&Frame::Leave(TOPIC, "1".into())));
+        held.requests = TokenBucket::new(REQUESTS, Instant::now());
+        assert!(matches!(
+            all(&client, &mut held).as_slice(),
+            [Frame::Hear(_), ..]
+        ));
     }
 
     #[test]
     fn a_topic_refused_is_told_and_asked_for_again_later() {
-        let (client, mut held) = (client(), Held::default());
+        let (client, mut held) = (client(), Held::nothing());
         client.subscribe(TOPIC);
         assert_eq!(all(&client, &mut held), [Frame::Hear(TOPIC)]);
         assert!(client.unheard(0, TOPIC).is_some());
@@ -478,10 +528,10 @@ mod tests {
     #[test]
     fn only_what_is_heard_for_the_first_time_on_a_wanted_topic_is_told() {
         let client = client();
-        assert!(client.said(TOPIC, "stray".into()).is_none());
+        assert!(client.said(TOPIC, "stray".into(), false).is_none());
         client.subscribe(TOPIC);
-        assert!(client.said(TOPIC, "words".into()).is_some());
-        assert!(client.said(TOPIC, "words".into()).is_none());
+        assert!(client.said(TOPIC, "words".into(), false).is_some());
+        assert!(client.said(TOPIC, "words".into(), false).is_none());
     }
 
     #[test]
@@ -490,7 +540,7 @@ mod tests {
         client.attach(A);
         client.subscribe(TOPIC);
         client.lock().generation = 2;
-        assert!(client.outstanding(1, &mut Held::default()).is_err());
+        assert!(client.outstanding(1, &mut Held::nothing()).is_err());
         assert_eq!(client.answer(1, 1, Status::Granted), None);
         assert!(client.unheard(1, TOPIC).is_none());
     }

@@ -33,15 +33,30 @@ impl TokenBucket {
 
     /// Takes `tokens` if they are there; says whether they were.
     pub fn take(&mut self, tokens: f64, now: Instant) -> bool {
+        let there = self.holds(tokens, now);
+        if there {
+            self.tokens -= tokens;
+        }
+        there
+    }
+
+    /// Takes `tokens` whether they are there or not.
+    pub(crate) fn owe(&mut self, tokens: f64, now: Instant) {
+        self.fill(now);
+        self.tokens -= tokens;
+    }
+
+    /// Whether `tokens` are there.
+    pub(crate) fn holds(&mut self, tokens: f64, now: Instant) -> bool {
+        self.fill(now);
+        self.tokens >= tokens
+    }
+
+    fn fill(&mut self, now: Instant) {
         let gained =
             now.saturating_duration_since(self.filled).as_secs_f64() * self.budget.per_second;
         self.tokens = (self.tokens + gained).min(self.budget.burst);
         self.filled = self.filled.max(now);
-        if self.tokens < tokens {
-            return false;
-        }
-        self.tokens -= tokens;
-        true
     }
 }
 

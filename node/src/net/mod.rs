@@ -74,7 +74,7 @@ pub use types::{
 
 pub(crate) use backlog::Backlog;
 pub(crate) use behaviour::{Behaviour, BehaviourEvent, BehaviourLimits};
-pub(crate) use gate::{Gate, GateLimits};
+pub(crate) use gate::{Gate, GateLimits, Trusted, source};
 pub(crate) use line::Metronome;
 use line::{LineConfig, cells};
 pub(crate) use quic::{Buffers, QuicConfig};

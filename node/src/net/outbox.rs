@@ -56,26 +56,30 @@ impl Outbox {
         given_up
     }
 
-    /// Messages that have waited too long, oldest first.
+    /// Messages that have waited too long, oldest first; what is to last waits on.
     pub(crate) fn expired(&mut self, now: Instant) -> Vec<(Topic, Bytes, bool)> {
-        let mut given_up = Vec::new();
-        while self
-            .waiting
-            .front()
-            .is_some_and(|w| now.saturating_duration_since(w.since) >= MAX_AGE)
-        {
-            given_up.extend(self.pop_front());
-        }
-        given_up
+        let is_old = |w: &Waiting| !w.lasting && now.saturating_duration_since(w.since) >= MAX_AGE;
+        let old = self.take_out(is_old).into_iter();
+        old.map(|w| (w.topic, w.payload, w.lasting)).collect()
+    }
+
+    /// Gives up what waits for `topic`, but for what is to last.
+    pub(crate) fn give_up(&mut self, topic: Topic) {
+        self.take_out(|w| w.topic == topic && !w.lasting);
+    }
+
+    fn take_out(&mut self, unwanted: impl Fn(&Waiting) -> bool) -> VecDeque<Waiting> {
+        let (unwanted, rest): (VecDeque<_>, VecDeque<_>) =
+            self.waiting.drain(..).partition(unwanted);
+        self.waiting = rest;
+        self.bytes = self.waiting.iter().map(|w| w.payload.len()).sum();
+        unwanted
     }
 
     /// Takes out what waits for `topic`, in order.
     pub(crate) fn take(&mut self, topic: Topic) -> Vec<Bytes> {
-        let (wanted, rest): (VecDeque<_>, VecDeque<_>) =
-            self.waiting.drain(..).partition(|w| w.topic == topic);
-        self.waiting = rest;
-        self.bytes = self.waiting.iter().map(|w| w.payload.len()).sum();
-        wanted.into_iter().map(|w| w.payload).collect()
+        let wanted = self.take_out(|w| w.topic == topic).into_iter();
+        wanted.map(|w| w.payload).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -128,12 +132,26 @@ mod tests {
     #[test]
     fn age_ends_the_wait() {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
+        outbox.keep(B, Bytes::from("lasting"), true, now);
         outbox.keep(A, Bytes::from("old"), false, now);
-        outbox.keep(A, Bytes::from("new"), true, now + MAX_AGE);
+        outbox.keep(A, Bytes::from("new"), false, now + MAX_AGE);
         assert_eq!(
             outbox.expired(now + MAX_AGE),
             [(A, Bytes::from("old"), false)]
         );
         assert_eq!(outbox.take(A), ["new"]);
+        assert_eq!(outbox.take(B), ["lasting"], "but of what is to last");
+    }
+
+    #[test]
+    fn what_is_to_last_is_not_given_up_with_its_topic() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        for (topic, text, lasting) in [(A, "1", false), (A, "2", true), (B, "3", false)] {
+            outbox.keep(topic, Bytes::from(text), lasting, now);
+        }
+        outbox.give_up(A);
+        assert_eq!(outbox.take(A), ["2"]);
+        assert_eq!(outbox.take(B), ["3"]);
+        assert_eq!(outbox.bytes, 0);
     }
 }

@@ -422,6 +422,7 @@ impl NodeSwarm {
                         self.emit(NetEvent::Control {
                             topic,
                             payload,
+                            kept: false,
                             from,
                             message: message_ref,
                         });

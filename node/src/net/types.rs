@@ -115,6 +115,8 @@ pub enum NetEvent {
         topic: Topic,
         /// Sealed bytes.
         payload: Bytes,
+        /// Whether it was left there before one asked to hear the topic.
+        kept: bool,
         /// The neighbour that handed it on: not its author.
         from: PeerId,
         /// For the verdict.

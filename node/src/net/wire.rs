@@ -35,6 +35,7 @@
 //!  hub → member     0x81 attached  slot (8)
 //!  hub → member     0x82 refused   slot (8), reason (8)
 //!  hub → member     0x83 unheard   topic (256): it holds all the topics it may
+//!  hub → member     0x84 kept      as said, and left there before one asked to hear the topic
 //!  hub → member     0x85 said      topic (256), sealed message
 //!  hub → member     0x86 listing   announcement
 //!  hub → member     0x87 found     nothing: the listings before it are all there are
@@ -44,8 +45,8 @@
 //! The hub's card is its second frame. Reasons: 1 the route is full, 2 too many routes on this connection, 3 the hub is
 //! full, 4 the slot is taken. What is found is told once, or, to those who follow, as long as the connection lasts.
 //! Verdicts: 0 taken, 1 not acceptable, 2 a newer one is known, 3 full, 4 full of this topic, 5 refused by the operator,
-//! 6 too busy just now, 7 the hub has no directory, 8 its stamp is not paid for, which ends the connection. Closing the stream, or the connection, gives up every slot and topic. Anything else on
-//! the stream ends it.
+//! 6 too busy just now, 7 the hub has no directory, which is also the answer to whoever asks for it, 8 its stamp is not paid for, which ends the
+//! connection. Closing the stream, or the connection, gives up every slot and topic. Anything else on the stream ends it.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use undertone_protocol::{
@@ -75,6 +76,7 @@ const KIND_CARD: u8 = 0x80;
 const KIND_ATTACHED: u8 = 0x81;
 const KIND_REFUSED: u8 = 0x82;
 const KIND_UNHEARD: u8 = 0x83;
+const KIND_KEPT: u8 = 0x84;
 const KIND_SAID: u8 = 0x85;
 const KIND_LISTING: u8 = 0x86;
 const KIND_FOUND: u8 = 0x87;
@@ -151,6 +153,8 @@ pub(crate) enum Frame {
     },
     /// The topic is not heard: there are too many.
     Unheard(Topic),
+    /// Something that was left on a topic before one asked to hear it.
+    Kept(Topic, Bytes),
     /// Something somebody said on a topic.
     Said(Topic, Bytes),
     /// Something of the directory, unverified.
@@ -180,6 +184,7 @@ impl Frame {
             Self::Attached { slot } => (KIND_ATTACHED, &[], &[*slot]),
             Self::Refused { slot, reason } => (KIND_REFUSED, &[&[*slot]], &[reason.code()]),
             Self::Unheard(topic) => (KIND_UNHEARD, &[], &topic.0),
+            Self::Kept(topic, message) => (KIND_KEPT, &[&topic.0], message),
             Self::Said(topic, message) => (KIND_SAID, &[&topic.0], message),
             Self::Listing(bytes) => (KIND_LISTING, &[], bytes),
             Self::Found => (KIND_FOUND, &[], &[]),
@@ -228,6 +233,7 @@ impl Frame {
                 reason: RouteRefusal::from_code(*reason),
             }),
             (KIND_UNHEARD, topic) => Some(Self::Unheard(Topic(topic.try_into().ok()?))),
+            (KIND_KEPT, _) => message(bytes).map(|(topic, said)| Self::Kept(topic, said)),
             (KIND_SAID, _) => message(bytes).map(|(topic, said)| Self::Said(topic, said)),
             (KIND_LISTING, listing) if listing.len() <= MAX_ANNOUNCEMENT_BYTES => {
                 Some(Self::Listing(bytes))

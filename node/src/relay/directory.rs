@@ -2,11 +2,12 @@
 //!
 //! Whatever comes is looked at in the order of what it costs: its form and signatures, whether there is room for it, and
 //! last its stamp, which costs us as much as one try costs whoever made it. So many stamps a second are looked at, one
-//! after another.
+//! after another: so many of one source, so many of all clients, and some for other relays, whatever clients do.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -21,11 +22,25 @@ use super::RelayLimits;
 use crate::clock::unix_minute;
 use crate::net::{Budget, TokenBucket, directory::Taken};
 
-/// Stamps looked at: a fifth of a core at most.
-const STAMPS: Budget = Budget {
-    per_second: 6.0,
+/// Stamps looked at for clients: an eighth of a core at most.
+const CLIENTS: Budget = Budget {
+    per_second: 4.0,
     burst: 60.0,
 };
+/// … and for one source: an address, or one line of an entry.
+const SOURCE: Budget = Budget {
+    per_second: 1.0,
+    burst: 30.0,
+};
+/// What a stamp that is not paid for counts as: a minute of a source's.
+const UNPAID: f64 = 60.0;
+/// … and for the relays that we are linked to, all together.
+const LINKS: Budget = Budget {
+    per_second: 3.0,
+    burst: 60.0,
+};
+/// Sources remembered.
+const MOST_SOURCES: usize = 4_096;
 /// News that a slow follower may lag behind.
 const NEWS: usize = 64;
 
@@ -34,10 +49,65 @@ pub(crate) struct TopicDirectory {
     directory: Mutex<Directory>,
     /// Circles that the operator does not show.
     refused: BTreeSet<CircleId>,
-    budget: Mutex<TokenBucket>,
+    budgets: Mutex<Budgets>,
     /// One at a time.
     looking: Semaphore,
     news: broadcast::Sender<Bytes>,
+}
+
+/// Who brings an announcement.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bringer {
+    /// A relay that we are linked to.
+    Link,
+    /// Anybody else.
+    Client(SocketAddr),
+}
+
+struct Budgets {
+    clients: TokenBucket,
+    links: TokenBucket,
+    sources: HashMap<SocketAddr, TokenBucket>,
+}
+
+impl Budgets {
+    fn new(now: Instant) -> Self {
+        Self {
+            clients: TokenBucket::new(CLIENTS, now),
+            links: TokenBucket::new(LINKS, now),
+            sources: HashMap::new(),
+        }
+    }
+
+    /// Whether another stamp can be looked at for them.
+    fn take(&mut self, from: Bringer, now: Instant) -> bool {
+        let source = match from {
+            Bringer::Link => return self.links.take(1.0, now),
+            Bringer::Client(source) => source,
+        };
+        if self.sources.len() >= MOST_SOURCES && !self.sources.contains_key(&source) {
+            // Whose bucket is full again is nobody in particular.
+            self.sources
+                .retain(|_, bucket| !bucket.holds(SOURCE.burst, now));
+            if self.sources.len() >= MOST_SOURCES {
+                return false;
+            }
+        }
+        let bucket = self.sources.entry(source);
+        bucket
+            .or_insert_with(|| TokenBucket::new(SOURCE, now))
+            .take(1.0, now)
+            && self.clients.take(1.0, now)
+    }
+
+    /// They had us look at a stamp that is not paid for.
+    fn charge(&mut self, from: Bringer, now: Instant) {
+        if let Bringer::Client(source) = from
+            && let Some(bucket) = self.sources.get_mut(&source)
+        {
+            bucket.owe(UNPAID, now);
+        }
+    }
 }
 
 impl TopicDirectory {
@@ -45,14 +115,14 @@ impl TopicDirectory {
         Self {
             directory: Mutex::new(Directory::new(limits.listings, limits.listings_per_topic)),
             refused,
-            budget: Mutex::new(TokenBucket::new(STAMPS, Instant::now())),
+            budgets: Mutex::new(Budgets::new(Instant::now())),
             looking: Semaphore::new(1),
             news: broadcast::channel(NEWS).0,
         }
     }
 
     /// Looks at what somebody announces, and takes it if it is well.
-    pub(crate) async fn offer(&self, announcement: &Bytes) -> Taken {
+    pub(crate) async fn offer(&self, announcement: &Bytes, from: Bringer) -> Taken {
         let Ok(listing) = Listing::read(announcement, unix_minute()) else {
             return Taken::Unacceptable;
         };
@@ -62,22 +132,22 @@ impl TopicDirectory {
         if let Err(why) = self.directory().wants(&listing) {
             return why.into();
         }
-        let affordable = {
-            let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-            budget.take(1.0, Instant::now())
-        };
-        if !affordable {
+        if !self.budgets().take(from, Instant::now()) {
             return Taken::Busy;
         }
         let Ok(_turn) = self.looking.acquire().await else {
             return Taken::Busy;
         };
-        let looked_at =
-            tokio::task::spawn_blocking(move || listing.is_stamped().then_some(listing));
-        let Ok(Some(listing)) = looked_at.await else {
+        let listing = Arc::new(listing);
+        let looked_at = {
+            let listing = Arc::clone(&listing);
+            tokio::task::spawn_blocking(move || listing.work())
+        };
+        let Ok(Some(work)) = looked_at.await else {
+            self.budgets().charge(from, Instant::now());
             return Taken::Unpaid;
         };
-        if let Err(why) = self.directory().take(listing) {
+        if let Err(why) = self.directory().take(listing, work) {
             return why.into();
         }
         // Nobody may be following.
@@ -86,13 +156,10 @@ impl TopicDirectory {
     }
 
     /// What there is in a language; in all if it is empty.
-    pub(crate) fn find(&self, language: &str) -> Vec<Bytes> {
+    pub(crate) fn find(&self, language: &str) -> Vec<Arc<Listing>> {
         let language = (!language.is_empty()).then_some(language);
         let directory = self.directory();
-        let found = directory.find(language);
-        found
-            .map(|l| Bytes::copy_from_slice(l.envelope()))
-            .collect()
+        directory.find(language).map(Arc::clone).collect()
     }
 
     /// What is taken from now on.
@@ -103,6 +170,10 @@ impl TopicDirectory {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.directory().len()
+    }
+
+    fn budgets(&self) -> MutexGuard<'_, Budgets> {
+        self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Without what has run out.
@@ -119,9 +190,48 @@ impl TopicDirectory {
 impl From<Untaken> for Taken {
     fn from(why: Untaken) -> Self {
         match why {
+            Untaken::Known => Self::Yes,
             Untaken::Older => Self::Older,
             Untaken::TopicFull => Self::TopicFull,
             Untaken::Full => Self::Full,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn one_source_does_not_take_what_others_and_relays_need() {
+        let (now, mut budgets) = (Instant::now(), Budgets::new(Instant::now()));
+        let source = |n: u16| Bringer::Client(SocketAddr::from(([127, 0, 0, 1], n)));
+        let looked_at = (0..1_000).filter(|_| budgets.take(source(1), now)).count();
+        assert_eq!(looked_at, SOURCE.burst as usize);
+        assert!(budgets.take(source(2), now), "somebody else");
+        for n in 0..1_000 {
+            budgets.take(source(n), now);
+        }
+        assert!(!budgets.take(source(2_000), now), "all clients together");
+        assert!(budgets.take(Bringer::Link, now));
+        let later = now + Duration::from_secs(60);
+        assert!(budgets.take(source(2_000), later));
+        budgets.charge(source(2_000), later);
+        assert!(!budgets.take(source(2_000), later + Duration::from_secs(25)));
+        assert!(budgets.take(source(2_000), later + Duration::from_secs(35)));
+    }
+
+    #[test]
+    fn sources_are_remembered_in_limited_number() {
+        let (now, mut budgets) = (Instant::now(), Budgets::new(Instant::now()));
+        for n in 0..20_000u16 {
+            budgets.take(Bringer::Client(([127, 0, 0, 1], n).into()), now);
+        }
+        assert!(budgets.sources.len() <= MOST_SOURCES);
+        let later = now + Duration::from_secs(600);
+        assert!(budgets.take(Bringer::Client(([127, 0, 0, 2], 1).into()), later));
+        assert_eq!(budgets.sources.len(), 1);
     }
 }

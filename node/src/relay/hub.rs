@@ -5,10 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -23,7 +20,7 @@ use super::{
     stats::{Counters, RelayStats, count},
     topics::Topics,
 };
-use crate::net::{Observer, RouteKey, RouteRefusal, Tasks, Topic, wire};
+use crate::net::{Observer, RouteKey, RouteRefusal, Tasks, Topic, Trusted, wire};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -54,8 +51,8 @@ pub(crate) struct Hub {
     /// The operator's, signed.
     pub(crate) card: Bytes,
     pub(crate) counters: Arc<Counters>,
-    /// Sessions so far.
-    pub(crate) sessions: AtomicU64,
+    /// Where many come from: entries.
+    pub(crate) shared: Trusted,
     pub(crate) tasks: Tasks,
 }
 
@@ -64,6 +61,7 @@ impl Hub {
         limits: RelayLimits,
         directory: Option<Arc<TopicDirectory>>,
         card: Bytes,
+        shared: Trusted,
         tasks: Tasks,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -78,7 +76,7 @@ impl Hub {
             directory,
             card,
             counters: Arc::default(),
-            sessions: AtomicU64::new(0),
+            shared,
             tasks,
         })
     }
@@ -254,7 +252,7 @@ impl Hub {
 
     /// The same, and keeps it for those who come later.
     pub(crate) fn keep(&self, session: &Arc<Session>, topic: Topic, message: Bytes) {
-        let leaver = session.number;
+        let leaver = session.source;
         let forgotten = self
             .mailbox()
             .leave(topic, leaver, message.clone(), Instant::now());
@@ -266,7 +264,7 @@ impl Hub {
     pub(crate) fn hand_out(&self, session: &Session, topic: Topic) {
         let held = self.mailbox().held(&topic, Instant::now());
         for message in held {
-            session.tell(wire::Frame::Said(topic, message).encode());
+            session.tell(wire::Frame::Kept(topic, message).encode());
         }
     }
 

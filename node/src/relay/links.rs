@@ -14,7 +14,10 @@ use bytes::Bytes;
 use libp2p::{PeerId, identity::Keypair};
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 
-use super::{directory::TopicDirectory, stats::Counters};
+use super::{
+    directory::{Bringer, TopicDirectory},
+    stats::Counters,
+};
 use crate::net::{
     Budget, Buffers, QuicConfig, RelayAddress, SocketFactory, Tasks, TokenBucket,
     directory::{Taken, Talk},
@@ -163,7 +166,7 @@ impl Links {
         let mut budget = TokenBucket::new(SAID, Instant::now());
         loop {
             let announcement = match held.next() {
-                Some(held) => held,
+                Some(held) => Bytes::copy_from_slice(held.envelope()),
                 None => match news.recv().await {
                     Ok(news) => news,
                     // What was missed is among what is held.
@@ -204,7 +207,7 @@ impl Links {
                         return Err(StreamEnd::Protocol);
                     }
                     let taken = loop {
-                        match self.directory.offer(&listing).await {
+                        match self.directory.offer(&listing, Bringer::Link).await {
                             Taken::Busy => tokio::time::sleep(BUSY).await,
                             taken => break taken,
                         }

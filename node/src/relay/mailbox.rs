@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -12,8 +13,8 @@ use bytes::Bytes;
 
 use crate::net::Topic;
 
-/// Whoever left something: one connection.
-pub(crate) type Leaver = u64;
+/// Whoever left something: an address, or one line of an entry (`net::gate`).
+pub(crate) type Leaver = SocketAddr;
 
 /// What a message takes beside its bytes, about.
 const OVERHEAD: usize = 256;
@@ -33,7 +34,7 @@ pub(crate) struct Mailbox {
     /// On each topic, the same order.
     topics: HashMap<Topic, Vec<u64>>,
     /// Of each who left something, the same order, and how much it is.
-    leavers: HashMap<Leaver, (usize, Vec<u64>)>,
+    leavers: HashMap<Leaver, (usize, BTreeSet<u64>)>,
     /// Who has left how much, the most last.
     most_left: BTreeSet<(usize, Leaver)>,
     bytes: usize,
@@ -87,7 +88,7 @@ impl Mailbox {
         self.bytes += letter.weight();
         self.count(leaver, |held| {
             held.0 += letter.weight();
-            held.1.push(number);
+            held.1.insert(number);
         });
         self.letters.insert(number, letter);
         self.topics.entry(topic).or_default().push(number);
@@ -147,7 +148,7 @@ impl Mailbox {
     }
 
     /// Changes what somebody has left.
-    fn count(&mut self, leaver: Leaver, change: impl FnOnce(&mut (usize, Vec<u64>))) {
+    fn count(&mut self, leaver: Leaver, change: impl FnOnce(&mut (usize, BTreeSet<u64>))) {
         let held = self.leavers.entry(leaver).or_default();
         self.most_left.remove(&(held.0, leaver));
         change(held);
@@ -168,7 +169,7 @@ impl Mailbox {
         self.bytes -= letter.weight();
         self.count(letter.leaver, |held| {
             held.0 -= letter.weight();
-            held.1.retain(|known| *known != number);
+            held.1.remove(&number);
         });
         if let Some(numbers) = self.topics.get_mut(&letter.topic) {
             numbers.retain(|known| *known != number);
@@ -182,6 +183,10 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn from(n: u16) -> Leaver {
+        SocketAddr::from(([127, 0, 0, 1], n))
+    }
 
     const A: Topic = Topic([1; 32]);
     const B: Topic = Topic([2; 32]);
@@ -203,7 +208,7 @@ mod tests {
     fn what_is_left_is_there_in_order_on_its_topic_until_it_is_too_old() {
         let (mut mailbox, now) = (mailbox(), Instant::now());
         for (topic, fill, when) in [(A, 1, now), (B, 2, now), (A, 3, now + DAY)] {
-            assert_eq!(mailbox.leave(topic, 1, words(10, fill), when), 0);
+            assert_eq!(mailbox.leave(topic, from(1), words(10, fill), when), 0);
         }
         assert_eq!(mailbox.held(&A, now + DAY), [words(10, 1), words(10, 3)]);
         assert_eq!(mailbox.held(&A, now + DAY), [words(10, 1), words(10, 3)]);
@@ -225,13 +230,13 @@ mod tests {
             let mut mailbox = mailbox();
             let flood = |mailbox: &mut Mailbox| {
                 for _ in 0..1_000 {
-                    mailbox.leave(A, 66, words(5, 9), now);
+                    mailbox.leave(A, from(66), words(5, 9), now);
                 }
             };
             if flood_first {
                 flood(&mut mailbox);
             }
-            mailbox.leave(A, 1, words(10, 1), now);
+            mailbox.leave(A, from(1), words(10, 1), now);
             flood(&mut mailbox);
             assert!(mailbox.held(&A, now).contains(&words(10, 1)));
             assert!(mailbox.size().1 <= mailbox.most.bytes_per_topic);
@@ -241,12 +246,12 @@ mod tests {
     #[test]
     fn nobody_fills_it_for_the_others() {
         let (mut mailbox, now) = (mailbox(), Instant::now());
-        mailbox.leave(A, 1, words(10, 1), now);
+        mailbox.leave(A, from(1), words(10, 1), now);
         for topic in 3..200 {
-            mailbox.leave(Topic([topic; 32]), 66, words(20, 9), now);
+            mailbox.leave(Topic([topic; 32]), from(66), words(20, 9), now);
         }
         assert!(mailbox.size().1 <= mailbox.most.bytes);
-        mailbox.leave(B, 2, words(10, 2), now);
+        mailbox.leave(B, from(2), words(10, 2), now);
         assert_eq!(mailbox.held(&A, now), [words(10, 1)]);
         assert_eq!(mailbox.held(&B, now), [words(10, 2)]);
     }
@@ -258,7 +263,7 @@ mod tests {
             bytes_per_topic: 40,
             age: DAY,
         });
-        assert_eq!(mailbox.leave(A, 1, words(1, 1), Instant::now()), 1);
+        assert_eq!(mailbox.leave(A, from(1), words(1, 1), Instant::now()), 1);
         assert_eq!(mailbox.size(), (0, 0));
     }
 }

@@ -201,6 +201,14 @@ impl Relay {
         let hubs = named(&bound, &config.hub.public);
         let entries = named(&self::bound(&doors), &config.entry.public);
 
+        // Whoever comes by our own entry comes from this machine.
+        let mut trusted = config.hub.entries.clone();
+        if !doors.is_empty() {
+            trusted.push(Ipv4Addr::LOCALHOST.into());
+            trusted.push(Ipv6Addr::LOCALHOST.into());
+            trusted.extend(hubs.iter().map(|hub| hub.addr.ip()));
+        }
+
         let metrics = config.metrics.map(listen_for_metrics).transpose()?;
         let registry = Registry::new();
         let refused = config.directory.refused().ok_or(RelayError::Refused)?;
@@ -210,6 +218,7 @@ impl Relay {
             config.limits,
             directory.clone(),
             card.clone().into(),
+            trusted.clone(),
             tasks.clone(),
         );
         let observer: Weak<dyn Observer> = Arc::downgrade(&hub) as Weak<dyn Observer>;
@@ -221,13 +230,6 @@ impl Relay {
             strangers: config.limits.connections / 2,
             unproven: config.limits.pending / 4,
         };
-        // Whoever comes by our own entry comes from this machine.
-        let mut trusted = config.hub.entries.clone();
-        if !doors.is_empty() {
-            trusted.push(Ipv4Addr::LOCALHOST.into());
-            trusted.push(Ipv6Addr::LOCALHOST.into());
-            trusted.extend(hubs.iter().map(|hub| hub.addr.ip()));
-        }
         let gate = Gate::new(limits, trusted);
         let entry = Arc::new(entry::Entry {
             hubs: reached(&hubs, &bound, &config.entry.hubs),

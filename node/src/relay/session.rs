@@ -2,21 +2,28 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use libp2p::PeerId;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast::error::RecvError, mpsc};
+use undertone_protocol::directory::Listing;
 
 use super::{
+    directory::{Bringer, TopicDirectory},
     hub::{Hub, Slots},
     stats::count,
 };
 use crate::net::{
     Allowance, Backlog, CLOSE_EXCESS, CLOSE_PROTOCOL, TokenBucket, Topic,
     directory::Taken,
+    source,
     wire::{Frame, StreamEnd, read_frame, read_preface, write_frame},
 };
 
@@ -32,26 +39,32 @@ const TO_HEAR_IT: Duration = Duration::from_millis(500);
 /// Requests that asking for the directory counts as: it is told whole.
 const FIND: f64 = 16.0;
 
+/// What there is in the directory, for somebody who asked.
+type Found = Vec<Arc<Listing>>;
+
 /// See the module.
 pub(crate) struct Session {
-    /// No other has, or had, the same.
-    pub(crate) number: u64,
+    /// Whom what it takes is counted for, beyond the connection.
+    pub(crate) source: SocketAddr,
     pub(crate) peer: PeerId,
     pub(crate) connection: quinn::Connection,
     slots: Mutex<Slots>,
     /// Frames for the client.
     waiting: Backlog<Bytes>,
+    /// Whether something it announced is being looked at.
+    looking: AtomicBool,
 }
 
 impl Session {
     /// Starts the two tasks of a connection; both end with it.
     pub(crate) fn begin(hub: Arc<Hub>, peer: PeerId, connection: quinn::Connection) {
         let session = Arc::new(Self {
-            number: hub.sessions.fetch_add(1, Relaxed),
+            source: source(connection.remote_address(), &hub.shared),
             peer,
             connection,
             slots: Mutex::default(),
             waiting: Backlog::new(MAX_WAITING),
+            looking: AtomicBool::new(false),
         });
         let tasks = hub.tasks.clone();
         hub.counters.connections.fetch_add(1, Relaxed);
@@ -109,15 +122,40 @@ impl Session {
         let mut answers = connection.open_uni().await.map_err(|_| StreamEnd::Gone)?;
         write_frame(&mut answers, Frame::Preface).await?;
         write_frame(&mut answers, Frame::Card(hub.card.clone())).await?;
+        let (shows, shown) = mpsc::channel(1);
         tokio::select! {
-            ended = self.take_requests(&mut requests, hub, heard) => ended,
-            ended = self.write_waiting(&mut answers) => ended,
+            ended = self.take_requests(&mut requests, hub, heard, shows) => ended,
+            ended = self.write_answers(&mut answers, shown) => ended,
         }
     }
 
-    async fn write_waiting(&self, answers: &mut quinn::SendStream) -> Result<(), StreamEnd> {
+    /// Writes what waits, and what of the directory is to be shown whenever nothing does.
+    async fn write_answers(
+        &self,
+        answers: &mut quinn::SendStream,
+        mut shown: mpsc::Receiver<Found>,
+    ) -> Result<(), StreamEnd> {
+        let mut found: Option<std::vec::IntoIter<Arc<Listing>>> = None;
         loop {
-            let frame = self.waiting.pop().await;
+            let frame = tokio::select! {
+                biased;
+                frame = self.waiting.pop() => frame,
+                more = shown.recv(), if found.is_none() => {
+                    found = more.map(Vec::into_iter);
+                    continue;
+                }
+                () = std::future::ready(()), if found.is_some() => {
+                    match found.as_mut().and_then(Iterator::next) {
+                        Some(listing) => {
+                            Frame::Listing(Bytes::copy_from_slice(listing.envelope())).encode()
+                        }
+                        None => {
+                            found = None;
+                            Frame::Found.encode()
+                        }
+                    }
+                }
+            };
             answers
                 .write_all(&frame)
                 .await
@@ -130,6 +168,7 @@ impl Session {
         requests: &mut quinn::RecvStream,
         hub: &Hub,
         heard: &mut Vec<Topic>,
+        shows: mpsc::Sender<Found>,
     ) -> Result<(), StreamEnd> {
         let (limits, begun) = (&hub.limits, Instant::now());
         let mut bucket = TokenBucket::new(limits.requests, begun);
@@ -190,11 +229,18 @@ impl Session {
                     None
                 }
                 Frame::Find { follow, language } => {
-                    self.show(hub, &language);
-                    if follow && !std::mem::replace(&mut follows, true) {
-                        self.follow(hub);
+                    match &hub.directory {
+                        Some(directory) => {
+                            // First, so that nothing falls between.
+                            if follow && !std::mem::replace(&mut follows, true) {
+                                self.follow(hub, directory);
+                            }
+                            let found = directory.find(&language);
+                            shows.send(found).await.map_err(|_| StreamEnd::Gone)?;
+                            None
+                        }
+                        None => Some(Frame::Verdict(Taken::NoDirectory)),
                     }
-                    None
                 }
                 Frame::Announce(announcement) => {
                     self.look_at(hub, announcement);
@@ -208,21 +254,9 @@ impl Session {
         }
     }
 
-    /// Tells the client what there is in the directory.
-    fn show(&self, hub: &Hub, language: &str) {
-        let found = hub.directory.iter().flat_map(|d| d.find(language));
-        for listing in found {
-            self.tell(Frame::Listing(listing).encode());
-        }
-        self.tell(Frame::Found.encode());
-    }
-
     /// Tells the client what comes into the directory, in whatever language, as long as the connection lasts.
-    fn follow(self: &Arc<Self>, hub: &Hub) {
-        let (Some(directory), session) = (&hub.directory, Arc::clone(self)) else {
-            return;
-        };
-        let mut news = directory.follow();
+    fn follow(self: &Arc<Self>, hub: &Hub, directory: &TopicDirectory) {
+        let (session, mut news) = (Arc::clone(self), directory.follow());
         hub.tasks.spawn(async move {
             loop {
                 let news = tokio::select! {
@@ -241,15 +275,22 @@ impl Session {
         });
     }
 
-    /// Looks at what the client announces, and answers when that is done.
+    /// Looks at what the client announces, one thing at a time, and answers when that is done.
     fn look_at(self: &Arc<Self>, hub: &Hub, announcement: Bytes) {
         let (session, directory) = (Arc::clone(self), hub.directory.clone());
         let counters = Arc::clone(&hub.counters);
+        if self.looking.swap(true, Relaxed) {
+            count(&counters.announcements_refused);
+            self.tell(Frame::Verdict(Taken::Busy).encode());
+            return;
+        }
         hub.tasks.spawn(async move {
+            let bringer = Bringer::Client(session.source);
             let taken = match directory {
-                Some(directory) => directory.offer(&announcement).await,
+                Some(directory) => directory.offer(&announcement, bringer).await,
                 None => Taken::NoDirectory,
             };
+            session.looking.store(false, Relaxed);
             count(match taken {
                 Taken::Yes => &counters.announcements,
                 _ => &counters.announcements_refused,

@@ -244,6 +244,11 @@ impl Session {
     pub fn state(&self) -> Option<&CircleState> {
         self.state.as_ref()
     }
+    /// Whether this is where people knock. Nobody leaves anything there: whoever knocks is there to be answered, so what a
+    /// relay kept of this topic is not to be brought in.
+    pub fn is_door(&self, topic: &[u8; 32]) -> bool {
+        self.door.topic == *topic
+    }
     /// Where one is.
     pub fn stage(&self) -> &Stage {
         &self.stage

@@ -280,6 +280,11 @@ fn announcing(when: &str) -> Option<Announcing> {
 fn show_announced(announced: Option<&Announced>) {
     match announced {
         Some(Announced {
+            wish: Announcing::No,
+            problem: Some(problem),
+            ..
+        }) => println!("! A relay may still show the circle: {problem}. It is tried again."),
+        Some(Announced {
             problem: Some(problem),
             ..
         }) => println!("! The circle is not announced: {problem}. It is tried again."),
