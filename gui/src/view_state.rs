@@ -77,6 +77,8 @@ pub(crate) struct FindForm {
     pub(crate) relays: String,
     pub(crate) language: String,
     pub(crate) topic: String,
+    /// Whose door is at a relay one has not asked: whether to go there all the same.
+    pub(crate) asked: Option<CircleId>,
 }
 
 impl Default for FindForm {
@@ -85,6 +87,7 @@ impl Default for FindForm {
             relays: String::new(),
             language: "en".to_owned(),
             topic: String::new(),
+            asked: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a window, a command line or a test says to a node and sees of it: [`Command`]s in, a [`Snapshot`]
 //! and [`Event`]s out. Plain data: whoever draws it needs no lock and decides nothing.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -209,6 +210,8 @@ pub struct Listed {
     pub route: RouteKind,
     /// Leads to its door.
     pub link: String,
+    /// Relays that would see one's address at this door, and do not now: others than one asked.
+    pub strangers: Vec<IpAddr>,
 }
 
 /// Whether and how a circle one leads is shown.

@@ -104,7 +104,7 @@ pub(super) const WORDS: Words = Words {
         practice_take_part: "Practise taking part",
         practice_lead: "Practise leading",
         find: "Find a circle",
-        find_about: "What leaders have announced through community relays. No relay learns which topic you look for.",
+        find_about: "What leaders have announced through community relays. No relay learns which topic you look for; the relay of a circle you go to sees that you come.",
         find_go: "Look for a circle",
         join: "Join with an invite",
         join_about: "Somebody gave you a link. You read its rules before anybody there sees you.",
@@ -125,7 +125,8 @@ pub(super) const WORDS: Words = Words {
         language: "People speak",
         topic: "About",
         topic_hint: "for example: grief",
-        topic_about: "All circles in the language are fetched, and looked through here: your topic stays on this computer.",
+        topic_about: "All circles in the language are fetched, and looked through here: your topic stays on this computer. \
+            The relay of a circle whose door you go to sees that somebody comes there.",
         go: "Look",
         looking: "Asking the relays …",
         failed: |problem| {
@@ -158,6 +159,15 @@ pub(super) const WORDS: Words = Words {
         listener: "A listener, a social worker for example, may attend.",
         to_door: "Go to the door",
         to_door_name: |title| format!("Go to the door of {title}"),
+        elsewhere: |relays| {
+            let relays: Vec<_> = relays.iter().map(ToString::to_string).collect();
+            format!(
+                "Its leader chose another relay ({}). Whoever runs that one sees your internet address when you go there.",
+                relays.join(", ")
+            )
+        },
+        to_door_all_the_same: "Go there all the same",
+        not_now: "Not now",
     },
     start: StartWords {
         title: "Start a circle",

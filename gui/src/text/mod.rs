@@ -6,6 +6,7 @@
 mod en;
 mod pseudonyms;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use undertone_dsp::{Character, Difference};
@@ -190,6 +191,9 @@ pub(crate) struct FindWords {
     pub(crate) listener: &'static str,
     pub(crate) to_door: &'static str,
     pub(crate) to_door_name: fn(title: &str) -> String,
+    pub(crate) elsewhere: fn(relays: &[IpAddr]) -> String,
+    pub(crate) to_door_all_the_same: &'static str,
+    pub(crate) not_now: &'static str,
 }
 
 /// Founding a circle.

@@ -135,15 +135,46 @@ fn card(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Listed) {
                 prose::small(ui, words.listener);
             }
             gap(ui, space::S);
-            let name = (words.to_door_name)(&circle.title);
-            let go = Press::secondary(words.to_door)
-                .icon(Icon::Door)
-                .name(&name)
-                .min_width(TARGET);
-            if ui.add(go).clicked() {
-                screen.send(Command::OpenInvite(circle.link.clone()));
-            }
+            to_door(ui, screen, circle);
         });
+    });
+}
+
+/// Where another relay would see one's address than those one asked, that is said first, and asked.
+fn to_door(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Listed) {
+    let words = &screen.words.find;
+    let name = (words.to_door_name)(&circle.title);
+    let (is_elsewhere, asked) = (
+        !circle.strangers.is_empty(),
+        screen.view.find.asked == Some(circle.circle),
+    );
+    if is_elsewhere {
+        let line = prose::small(ui, &(words.elsewhere)(&circle.strangers));
+        if asked {
+            prose::announce(&line, Live::Polite);
+        }
+    }
+    let label = match asked {
+        true => words.to_door_all_the_same,
+        false => words.to_door,
+    };
+    ui.horizontal_wrapped(|ui| {
+        let go = Press::secondary(label)
+            .icon(Icon::Door)
+            .name(&name)
+            .min_width(TARGET);
+        if ui.add(go).clicked() {
+            match is_elsewhere && !asked {
+                true => screen.view.find.asked = Some(circle.circle),
+                false => {
+                    screen.view.find.asked = None;
+                    screen.send(Command::OpenInvite(circle.link.clone()));
+                }
+            }
+        }
+        if asked && ui.add(Press::secondary(words.not_now)).clicked() {
+            screen.view.find.asked = None;
+        }
     });
 }
 
@@ -177,6 +208,7 @@ mod tests {
             listener_welcome: false,
             route: RouteKind::Relay,
             link: String::new(),
+            strangers: Vec::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Snapshots as a node might show them.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use undertone_dsp::{Character, CleanUp, Difference};
@@ -87,6 +88,10 @@ pub fn searching(minute: u64) -> Snapshot {
         listener_welcome: n == 1,
         route: RouteKind::TwoHop,
         link: format!("undertone:circle{n}"),
+        strangers: match n {
+            2 => vec![Ipv4Addr::new(203, 0, 113, 5).into()],
+            _ => Vec::new(),
+        },
     };
     let (hour, day) = (60, 24 * 60);
     Snapshot {

@@ -93,7 +93,6 @@ pub(super) struct Circle {
     verdicts: BTreeMap<u64, MessageRef>,
     next_message: u64,
     addresses: Vec<SocketAddr>,
-    connected: usize,
     relay_up: bool,
     /// How relays are come by; none in a direct circle.
     pub ways: Option<Ways>,
@@ -209,7 +208,6 @@ impl Circle {
             verdicts: BTreeMap::new(),
             next_message: 0,
             addresses,
-            connected: 0,
             relay_up: false,
             ways,
             next_dial: Instant::now(),
@@ -230,7 +228,7 @@ impl Circle {
         let now = self.now().at;
         let due = self.session.next_timeout();
         let due = due.map(|at| Instant::now() + at.saturating_sub(now));
-        let dial = (self.ways.is_none() && self.connected == 0).then_some(self.next_dial);
+        let dial = (self.ways.is_none() && !self.known.has_company()).then_some(self.next_dial);
         let wake = due.into_iter().chain(dial).chain(self.announcer.next());
         let wake = wake.min();
         let sleep = async {
@@ -474,7 +472,7 @@ impl Circle {
     pub fn is_connected(&self) -> bool {
         match self.ways {
             Some(_) => self.relay_up,
-            None => self.connected > 0,
+            None => self.known.has_company(),
         }
     }
 
@@ -578,11 +576,9 @@ impl Circle {
                 }
             }
             NetEvent::Connected { peer, remote } => {
-                self.connected += 1;
-                // Everybody has one port, to dial from and to be dialled at.
-                self.known.remember(peer, remote);
+                self.known.connected(peer, remote);
             }
-            NetEvent::Disconnected(_) => self.connected = self.connected.saturating_sub(1),
+            NetEvent::Disconnected(peer) => self.known.disconnected(&peer),
             NetEvent::RelayUp => {
                 self.relay_up = true;
                 self.input(Input::Reconnected);
@@ -607,7 +603,7 @@ impl Circle {
     /// Until anybody is connected, those known here and those named in the invite are dialled again and again.
     fn dial_first(&mut self) {
         let due = self.next_dial <= Instant::now();
-        if self.ways.is_some() || self.connected > 0 || !due {
+        if self.ways.is_some() || self.known.has_company() || !due {
             return;
         }
         self.next_dial = Instant::now() + DIAL_AGAIN;

@@ -1,5 +1,7 @@
 //! Topic directories, from a person's side: looking for circles in them, and showing a circle one leads there.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -41,11 +43,16 @@ pub async fn find(search: &Search, socket: SocketFactory) -> Result<Vec<Listed>,
     }
     listings.retain(|listing| listing.seats() > 0);
     listings.sort_by_key(|l| (l.next_meeting(), l.charter().title.clone()));
-    Ok(listings.iter().map(listed).collect())
+    let asked: BTreeSet<_> = ways.iter().map(|way| way.entry.addr.ip()).collect();
+    Ok(listings.iter().map(|l| listed(l, &asked)).collect())
 }
 
-fn listed(listing: &Listing) -> Listed {
+/// For somebody whose address these relays see.
+fn listed(listing: &Listing, asked: &BTreeSet<IpAddr>) -> Listed {
     let charter = listing.charter();
+    let ways = listing.invite().addresses.iter();
+    let entries = ways.flat_map(|way| way.parse::<RelayPath>());
+    let entries: BTreeSet<_> = entries.map(|way| way.entry.addr.ip()).collect();
     Listed {
         circle: listing.circle(),
         topic: charter.topic.clone(),
@@ -58,6 +65,7 @@ fn listed(listing: &Listing) -> Listed {
         listener_welcome: charter.listener_welcome,
         route: charter.route,
         link: listing.invite().to_link(),
+        strangers: entries.difference(asked).copied().collect(),
     }
 }
 
@@ -191,6 +199,12 @@ impl Announcer {
 
     /// What is to be done now, if anything; it is taken to be under way then.
     pub fn due(&mut self, now: Instant, minute: u64) -> Option<Announcing> {
+        // Clocks of waiting stand still while the machine sleeps, and what is shown runs out meanwhile.
+        let has_run_out = self.wish != Announcing::No
+            && (self.shown_until).is_some_and(|until| (1..minute).contains(&until));
+        if has_run_out && self.failures == 0 {
+            self.next = self.next.map(|_| now);
+        }
         self.next().filter(|next| *next <= now)?;
         self.next = None;
         if matches!(self.wish, Announcing::At(m) if m + MEETING_MINUTES <= minute) {
@@ -297,6 +311,38 @@ mod tests {
         assert_eq!(announcer.look().shown_until, Some(MINUTE + 45));
         assert!(announcer.leaves_traces());
         assert_eq!(announcer.next(), Some(later + AGAIN));
+    }
+
+    #[test]
+    fn what_ran_out_in_sleep_is_shown_anew_at_once() {
+        let now = Instant::now();
+        let mut announcer = Announcer::default();
+        announcer.wish(Announcing::Now, now);
+        assert!(announcer.due(now, MINUTE).is_some());
+        announcer.handle_posted(Announcing::Now, None, Ok(MINUTE + 45), now);
+        assert_eq!(announcer.due(now, MINUTE + 45), None);
+        assert_eq!(announcer.due(now, MINUTE + 46), Some(Announcing::Now));
+    }
+
+    #[test]
+    fn where_there_is_no_room_more_work_is_done() {
+        let now = Instant::now();
+        let mut announcer = Announcer::default();
+        announcer.wish(Announcing::Now, now);
+        let full = NotPosted {
+            no_room: true,
+            ..no_relay()
+        };
+        let mut bits = Vec::new();
+        let mut then = now;
+        for _ in 0..5 {
+            assert!(announcer.due(then, MINUTE).is_some());
+            bits.push(announcer.effort());
+            announcer.handle_posted(Announcing::Now, None, Err(full.clone()), then);
+            then = announcer.next().unwrap();
+        }
+        assert_eq!(bits, [5, 7, 9, 11, 11]);
+        assert!(then - now > 5 * RETRY && then - now < AGAIN * 5);
     }
 
     #[test]

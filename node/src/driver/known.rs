@@ -7,30 +7,64 @@ use libp2p::PeerId;
 
 use crate::net::RelayAddress;
 
-/// Addresses that are remembered.
+/// Addresses that are remembered, and of one of them.
 const MAX_KNOWN: usize = 64;
+const MAX_EACH: usize = 8;
 
-/// Who was found on this network, or connected, and where. In memory only.
+/// Who is connected, who proved on this network to hold the invite, and where members were. In memory only. Anybody can
+/// connect: whoever is no member is neither remembered for that nor taken for company.
 #[derive(Default)]
 pub(super) struct Known {
     /// The latest last.
     addresses: VecDeque<RelayAddress>,
     members: BTreeSet<PeerId>,
+    connected: BTreeMap<PeerId, SocketAddr>,
 }
 
 impl Known {
     /// Says who are members now.
     pub fn set_members(&mut self, members: &[PeerId]) {
         self.members = members.iter().copied().collect();
+        for (peer, addr) in self.connected.clone() {
+            self.remember_member(peer, addr);
+        }
     }
 
-    /// Somebody is there, or was.
+    /// Somebody is connected; everybody has one port, to dial from and to be dialled at.
+    pub fn connected(&mut self, peer: PeerId, addr: SocketAddr) {
+        self.connected.insert(peer, addr);
+        self.remember_member(peer, addr);
+    }
+
+    /// Somebody is not any more.
+    pub fn disconnected(&mut self, peer: &PeerId) {
+        self.connected.remove(peer);
+    }
+
+    /// Whether somebody is connected: a member, as long as one knows who they are.
+    pub fn has_company(&self) -> bool {
+        let mut connected = self.connected.keys();
+        connected.any(|peer| self.members.is_empty() || self.members.contains(peer))
+    }
+
+    fn remember_member(&mut self, peer: PeerId, addr: SocketAddr) {
+        if self.members.contains(&peer) {
+            self.remember(peer, addr);
+        }
+    }
+
+    /// Somebody who holds the invite, or a member, is there, or was.
     pub fn remember(&mut self, peer: PeerId, addr: SocketAddr) {
         let at = RelayAddress { peer, addr };
         self.addresses.retain(|known| *known != at);
         self.addresses.push_back(at);
+        let of_this = |known: &RelayAddress| known.peer == peer;
+        if self.addresses.iter().filter(|known| of_this(known)).count() > MAX_EACH {
+            let first = self.addresses.iter().position(of_this);
+            first.and_then(|first| self.addresses.remove(first));
+        }
         if self.addresses.len() > MAX_KNOWN {
-            // Anybody can connect: strangers go first.
+            // Whoever was removed holds the invite too: members go last.
             let is_stranger = |known: &RelayAddress| !self.members.contains(&known.peer);
             let first = self.addresses.iter().position(is_stranger);
             self.addresses.remove(first.unwrap_or(0));
@@ -88,13 +122,26 @@ mod tests {
         let all = known.with_invited(&[]);
         assert_eq!(all.len(), MAX_KNOWN);
         assert_eq!(all[&member], [addr(1)]);
-        // Members do, the oldest first.
-        for last in 0..=MAX_KNOWN {
+        // Of one there are only so many, the oldest first.
+        for last in 0..=MAX_EACH {
             known.remember(member, addr(last + 2));
         }
         let all = known.with_invited(&[]);
+        assert_eq!(all[&member].len(), MAX_EACH);
+        assert!(!all[&member].contains(&addr(1)));
+    }
+
+    #[test]
+    fn a_stranger_who_connects_is_neither_remembered_nor_company() {
+        let [member, stranger] = [(); 2].map(|()| PeerId::random());
+        let mut known = Known::default();
+        known.connected(stranger, addr(1));
+        assert!(known.has_company(), "at the door nobody knows who is who");
+        known.connected(member, addr(2));
+        known.set_members(&[member]);
+        known.disconnected(&member);
+        assert!(!known.has_company());
+        let all = known.with_invited(&[]);
         assert_eq!(all.keys().copied().collect::<Vec<_>>(), [member]);
-        assert_eq!(all[&member].len(), MAX_KNOWN);
-        assert!(!all[&member].contains(&addr(2)));
     }
 }

@@ -42,6 +42,8 @@ use circle::{Beginning, Circle, Entry, Happening};
 const DRAW_EVERY: Duration = Duration::from_millis(50);
 /// How long one waits for somebody to answer behind an invite.
 const NOBODY_AFTER: Duration = Duration::from_secs(25);
+/// Time for last words to relays and members after a quick exit.
+const LAST_MOMENT: Duration = Duration::from_millis(700);
 
 /// What the driver tells itself from work it has handed away.
 enum Internal {
@@ -71,6 +73,8 @@ pub(crate) struct Driver {
     snapshot: watch::Sender<Arc<Snapshot>>,
     events: broadcast::Sender<Event>,
     hurry: CancellationToken,
+    /// Ends the last search.
+    searching: CancellationToken,
     closing: JoinSet<()>,
 }
 
@@ -155,6 +159,7 @@ impl Driver {
             snapshot,
             events,
             hurry,
+            searching: CancellationToken::new(),
             closing: JoinSet::new(),
         };
         driver.refresh_devices();
@@ -182,6 +187,7 @@ impl Driver {
         driver.go_to(Where::Lobby);
         driver.practice = None;
         driver.voice.stop();
+        driver.searching.cancel();
         while driver.closing.join_next().await.is_some() {}
     }
 
@@ -225,11 +231,16 @@ impl Driver {
             result: None,
         });
         let (internal, socket) = (self.internal.clone(), self.config.socket.clone());
+        self.searching.cancel();
+        self.searching = self.hurry.child_token();
+        let searching = self.searching.clone();
         self.closing.spawn(async move {
-            let result = Some(directory::find(&search, socket).await);
-            let _ = internal
-                .send(Internal::Found(Found { search, result }))
-                .await;
+            let found = directory::find(&search, socket);
+            if let Some(found) = searching.run_until_cancelled(found).await {
+                let result = Some(found);
+                let found = Internal::Found(Found { search, result });
+                let _ = internal.send(found).await;
+            }
         });
     }
 
@@ -465,7 +476,17 @@ impl Driver {
             if let Some(notice) = circle.last_notice() {
                 self.closing.spawn(notice.take_back(self.hurry.clone()));
             }
-            self.closing.spawn(circle.close());
+            let (closed, hurry) = (circle.close(), self.hurry.clone());
+            self.closing.spawn(async move {
+                let hurried = async {
+                    hurry.cancelled().await;
+                    tokio::time::sleep(LAST_MOMENT).await;
+                };
+                tokio::select! {
+                    () = closed => {}
+                    () = hurried => {}
+                }
+            });
         }
         if !entering && let Some(practice) = self.practice.take() {
             self.closing.spawn_blocking(move || drop(practice));

@@ -241,26 +241,36 @@ async fn ask_all(
     let sockets = line::start(line, &tasks)?;
     let quic =
         QuicConfig::new(&Keypair::generate_ed25519(), Buffers::NODE).map_err(NetError::from)?;
-    let hubs = relayed.hubs.iter();
-    Ok(join_all(hubs.map(|hub| ask(&quic, &sockets, hub, request.clone()))).await)
+    // One for each family: two on a line would take each other's packets.
+    let mut endpoints: [Option<quinn::Endpoint>; 2] = [None, None];
+    for hub in &relayed.hubs {
+        let endpoint = &mut endpoints[usize::from(hub.addr.is_ipv6())];
+        if endpoint.is_none() {
+            let socket = sockets(unspecified(&hub.addr)).map_err(NetError::Socket)?;
+            *endpoint = Some(quic.endpoint(socket, false).map_err(NetError::Socket)?);
+        }
+    }
+    let asked = relayed.hubs.iter().map(async |hub| {
+        let endpoint = endpoints[usize::from(hub.addr.is_ipv6())].as_ref()?;
+        ask(&quic, endpoint, hub, request.clone()).await
+    });
+    let answers = join_all(asked).await;
+    let idle = endpoints.iter().flatten().map(quinn::Endpoint::wait_idle);
+    let _ = tokio::time::timeout(GOODBYE, join_all(idle)).await;
+    Ok(answers)
 }
 
 async fn ask(
     quic: &QuicConfig,
-    sockets: &SocketFactory,
+    endpoint: &quinn::Endpoint,
     hub: &RelayAddress,
     request: Frame,
 ) -> Option<Answer> {
-    let endpoint = quic
-        .endpoint(sockets(unspecified(&hub.addr)).ok()?, false)
-        .ok()?;
     let asked = async {
-        let mut talk = Talk::begin(quic, &endpoint, hub).await?;
+        let mut talk = Talk::begin(quic, endpoint, hub).await?;
         let answer = talk.ask(request).await;
         talk.connection.close(0u32.into(), b"");
         answer
     };
-    let answer = tokio::time::timeout(PATIENCE, asked).await;
-    let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
-    answer.ok()?.ok()
+    tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()
 }

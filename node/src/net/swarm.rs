@@ -138,6 +138,8 @@ impl NodeSwarm {
         mut commands: mpsc::Receiver<NetCommand>,
         events: mpsc::Sender<NetEvent>,
     ) {
+        // However it ends, nothing goes on without it.
+        let _ends = self.setup.tasks.ends_when_dropped();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

@@ -5,7 +5,7 @@
 //! A relay counts as being at an address only if it was connected from there or to there.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use libp2p::{
 use tokio::sync::mpsc;
 
 use crate::net::{
-    Behaviour, BehaviourEvent, RelayAddress, is_dialable, parse_quic, quic_multiaddr,
+    Behaviour, BehaviourEvent, RelayAddress, is_dialable, parse_quic, quic_multiaddr, source,
 };
 
 /// Kademlia as relays speak it.
@@ -31,8 +31,10 @@ pub(crate) type Kademlia = kad::Behaviour<MemoryStore>;
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/undertone/kad/1");
 /// What every relay with a directory provides.
 const DIRECTORY: &[u8] = b"undertone/1/directory";
-/// Relays remembered.
+/// Relays remembered, those at one address, and for how long after they last showed that they are there.
 const MOST_KNOWN: usize = 256;
+const MOST_AT_ONE: usize = 4;
+const KNOWN_FOR: Duration = Duration::from_secs(2 * 3_600);
 /// Addresses of one.
 const MOST_ADDRESSES: usize = 4;
 /// The first pause between two searches, and the longest.
@@ -64,15 +66,41 @@ pub(crate) fn kademlia(peer: PeerId) -> Kademlia {
     kademlia
 }
 
+/// Where relays are. Whoever comes with many names from one address takes the places of few.
+#[derive(Default)]
+struct Known {
+    relays: HashMap<PeerId, (SocketAddr, Instant)>,
+}
+
+impl Known {
+    /// One is there; says whether it is remembered. Time is an argument.
+    fn remember(&mut self, peer: PeerId, addr: SocketAddr, now: Instant) -> bool {
+        let recent = |since: &Instant| now.saturating_duration_since(*since) < KNOWN_FOR;
+        self.relays.retain(|_, (_, since)| recent(since));
+        let others = self.relays.iter().filter(|(known, _)| **known != peer);
+        let at = source(addr, &[]);
+        let beside = others.clone().filter(|(_, (a, _))| source(*a, &[]) == at);
+        if others.count() >= MOST_KNOWN || beside.count() >= MOST_AT_ONE {
+            return false;
+        }
+        self.relays.insert(peer, (addr, now));
+        true
+    }
+
+    fn get(&self, peer: &PeerId) -> Option<SocketAddr> {
+        self.relays.get(peer).map(|(addr, _)| *addr)
+    }
+}
+
 /// See the module.
 pub(crate) struct Finder {
     own: PeerId,
     named: Vec<RelayAddress>,
     /// Where to tell of relays.
     found: mpsc::Sender<RelayAddress>,
-    known: HashMap<PeerId, SocketAddr>,
-    /// Relays that have a directory.
-    providers: HashSet<PeerId>,
+    known: Known,
+    /// Relays that have a directory, and when that was said last.
+    providers: HashMap<PeerId, Instant>,
     remotes: HashMap<ConnectionId, IpAddr>,
     next: Instant,
     pause: Duration,
@@ -88,8 +116,8 @@ impl Finder {
             own,
             named,
             found,
-            known: HashMap::new(),
-            providers: HashSet::new(),
+            known: Known::default(),
+            providers: HashMap::new(),
             remotes: HashMap::new(),
             next: Instant::now(),
             pause: FIRST_PAUSE,
@@ -158,14 +186,13 @@ impl Finder {
 
     /// A relay is where it says it is.
     fn handle_relay(&mut self, swarm: &mut Swarm<Behaviour>, peer: PeerId, addr: SocketAddr) {
-        if self.known.len() >= MOST_KNOWN && !self.known.contains_key(&peer) {
+        if !self.known.remember(peer, addr, Instant::now()) {
             return;
         }
-        self.known.insert(peer, addr);
         if let Some(kademlia) = swarm.behaviour_mut().kademlia.as_mut() {
             kademlia.add_address(&peer, quic_multiaddr(addr));
         }
-        if self.providers.contains(&peer) {
+        if self.providers.contains_key(&peer) {
             self.tell(peer, addr);
         }
     }
@@ -189,12 +216,15 @@ impl Finder {
                     QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })),
                 ..
             } => {
+                let now = Instant::now();
+                let recent = |since: &Instant| now.saturating_duration_since(*since) < KNOWN_FOR;
+                self.providers.retain(|_, since| recent(since));
                 for peer in providers.into_iter().filter(|peer| *peer != self.own) {
                     if self.providers.len() < MOST_KNOWN {
-                        self.providers.insert(peer);
+                        self.providers.insert(peer, now);
                     }
                     match self.known.get(&peer) {
-                        Some(addr) => self.tell(peer, *addr),
+                        Some(addr) => self.tell(peer, addr),
                         // On the way it is connected to, and says where it is.
                         None => {
                             kademlia.get_closest_peers(peer);
@@ -209,5 +239,24 @@ impl Finder {
     fn tell(&self, peer: PeerId, addr: SocketAddr) {
         // It is found again with the next search.
         let _ = self.found.try_send(RelayAddress { peer, addr });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_names_from_one_address_keep_no_relay_out() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        let at = |a: u8, port: u16| SocketAddr::from(([203, 0, 113, a], port));
+        let remembered = (0..1_000).filter(|n| known.remember(PeerId::random(), at(1, *n), now));
+        assert_eq!(remembered.count(), MOST_AT_ONE);
+        let honest = PeerId::random();
+        assert!(known.remember(honest, at(2, 1), now));
+        assert!(known.remember(honest, at(2, 2), now), "it moved");
+        assert_eq!(known.get(&honest), Some(at(2, 2)));
+        assert!(known.remember(PeerId::random(), at(1, 1), now + KNOWN_FOR));
+        assert_eq!(known.get(&honest), None, "nothing was heard of it");
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -21,12 +22,13 @@ use super::{
 use crate::net::{
     Budget, Buffers, QuicConfig, RelayAddress, SocketFactory, Tasks, TokenBucket,
     directory::{Taken, Talk},
-    unspecified,
+    source, unspecified,
     wire::{Frame, StreamEnd, read_frame},
 };
 
-/// Most links to relays that were found.
+/// Most links to relays that were found, and of those to one address.
 const MOST_FOUND: usize = 4;
+const MOST_AT_ONE: usize = 2;
 /// How long such a link is kept.
 const FOUND_FOR: Duration = Duration::from_secs(3_600);
 /// Time for a link to be made.
@@ -57,7 +59,7 @@ pub(crate) struct Links {
     pub(crate) socket: SocketFactory,
     pub(crate) tasks: Tasks,
     /// Whom there is a link to, or ought to be; with ourselves.
-    pub(crate) linked: Arc<Mutex<BTreeMap<PeerId, Origin>>>,
+    pub(crate) linked: Arc<Mutex<BTreeMap<PeerId, (Origin, IpAddr)>>>,
 }
 
 /// How we know a relay.
@@ -89,12 +91,14 @@ impl Links {
     fn begin(&self, relay: RelayAddress, origin: Origin) {
         {
             let mut linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = linked.values().filter(|o| **o == Origin::Found).count();
-            let room = origin != Origin::Found || found < MOST_FOUND;
-            if !room || linked.contains_key(&relay.peer) {
+            let at = source(relay.addr, &[]).ip();
+            let found = linked.values().filter(|(o, _)| *o == Origin::Found);
+            let there = found.clone().filter(|(_, ip)| *ip == at).count();
+            let room = found.count() < MOST_FOUND && there < MOST_AT_ONE;
+            if linked.contains_key(&relay.peer) || origin == Origin::Found && !room {
                 return;
             }
-            linked.insert(relay.peer, origin);
+            linked.insert(relay.peer, (origin, at));
         }
         let links = self.clone();
         self.tasks.spawn(async move {

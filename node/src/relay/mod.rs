@@ -272,7 +272,9 @@ impl Relay {
                 counters: Arc::clone(&hub.counters),
                 socket: config.socket.clone(),
                 tasks: tasks.clone(),
-                linked: Arc::new(Mutex::new([(peer, links::Origin::Own)].into())),
+                linked: Arc::new(Mutex::new(
+                    [(peer, (links::Origin::Own, Ipv4Addr::LOCALHOST.into()))].into(),
+                )),
             };
             tasks.spawn(links.run(peers.clone(), from_finder));
             // Where it is, other relays need to know only if it looks for them.

@@ -59,6 +59,13 @@ pub fn run(args: &FindArgs) -> Result<ExitCode> {
         );
         println!("  {}", circle.circle.to_hex());
         println!("  {}", circle.link);
+        if !circle.strangers.is_empty() {
+            let relays: Vec<_> = circle.strangers.iter().map(ToString::to_string).collect();
+            println!(
+                "  ! Its leader chose another relay than you asked, {}: it sees your address when you join.",
+                relays.join(", ")
+            );
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

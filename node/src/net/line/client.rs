@@ -8,6 +8,7 @@ use std::{
 
 use libp2p::identity::Keypair;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use undertone_protocol::record::Pace;
 
 use super::{
@@ -29,6 +30,8 @@ use crate::net::{
 
 /// The entry sends all the time; silent for this long, it is dead, or the way to it is.
 const DEAD_AFTER: Duration = Duration::from_millis(800);
+/// Where there is another entry, one that brings nothing of any hub for this long leads nowhere.
+const USELESS_AFTER: Duration = Duration::from_secs(20);
 /// Time for handshake and answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Pause after every entry was tried in vain, and how far it grows.
@@ -61,11 +64,17 @@ pub(crate) fn start(config: LineConfig, tasks: &Tasks) -> Result<SocketFactory, 
     let ends = Ends::new(config.hubs, packer(1));
     // An identity of its own: what the entry sees is not what the hub sees.
     let quic = QuicConfig::line(&Keypair::generate_ed25519())?;
-    let mut entries = Vec::new();
+    let (mut entries, mut failed) = (Vec::new(), None);
     for entry in config.entries {
-        let socket = (config.socket)(unspecified(&entry.addr)).map_err(NetError::Socket)?;
-        let endpoint = quic.endpoint(socket, false).map_err(NetError::Socket)?;
-        entries.push((entry, endpoint));
+        let socket = (config.socket)(unspecified(&entry.addr));
+        match socket.and_then(|socket| quic.endpoint(socket, false)) {
+            Ok(endpoint) => entries.push((entry, endpoint)),
+            // A machine without IPv6, for example, has the others.
+            Err(error) => failed = Some(error),
+        }
+    }
+    if let (true, Some(error)) = (entries.is_empty(), failed) {
+        return Err(NetError::Socket(error));
     }
     let keeper = Keeper {
         ends: Arc::clone(&ends),
@@ -138,15 +147,30 @@ impl Keeper {
         Ok(connection)
     }
 
-    /// Carries cells both ways until the line is dead.
+    /// Carries cells both ways until the line is dead, or of no use.
     async fn carry(&self, connection: &quinn::Connection) {
         let (ends, line) = (Arc::clone(&self.ends), connection.clone());
-        let send = move || line.send_datagram(ends.cell()).is_ok();
+        let stuck = CancellationToken::new();
+        let is_stuck = stuck.clone();
+        let send = move || {
+            let sent = line.send_datagram(ends.cell()).is_ok();
+            if !sent {
+                is_stuck.cancel();
+            }
+            sent
+        };
         let _sending = self.metronome.every(tick(self.pace), send);
         let mut unpacker = Unpacker::default();
+        let mut heard = Instant::now();
         let cell = || tokio::time::timeout(DEAD_AFTER, connection.read_datagram());
-        while let Ok(Ok(cell)) = cell().await {
-            unpacker.cell(cell, |channel, packet| self.ends.deliver(channel, packet));
+        while let Some(Ok(Ok(cell))) = stuck.run_until_cancelled(cell()).await {
+            unpacker.cell(cell, |channel, packet| {
+                heard = Instant::now();
+                self.ends.deliver(channel, packet);
+            });
+            if self.entries.len() > 1 && heard.elapsed() > USELESS_AFTER {
+                break;
+            }
         }
     }
 }

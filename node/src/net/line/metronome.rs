@@ -8,6 +8,7 @@ use std::{
     cmp::Reverse,
     collections::BinaryHeap,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Weak,
         mpsc::{self, RecvTimeoutError},
@@ -109,7 +110,9 @@ impl Beat {
     /// Does it; what comes next, if anything.
     fn strike(mut self, now: Instant, rng: &mut ChaCha20Rng) -> Option<Self> {
         self.going.upgrade()?;
-        (self.act)().then_some(())?;
+        // Whatever becomes of one, the others go on.
+        let goes_on = catch_unwind(AssertUnwindSafe(|| (self.act)()));
+        goes_on.unwrap_or(false).then_some(())?;
         self.begun += self.period;
         if self.begun + self.period < now {
             // The machine slept, or has too much to do: what was missed is not made up for.
@@ -184,6 +187,19 @@ mod tests {
         let later = begun + Duration::from_secs(60);
         let next = beat(period, &going, begun).strike(later, &mut rng).unwrap();
         assert!(next.due >= later && next.due <= later + WITHIN);
+    }
+
+    #[test]
+    #[allow(clippy::panic)]
+    fn one_that_breaks_stops_no_other() {
+        let metronome = Metronome::start().unwrap();
+        let (tell, told) = mpsc::channel();
+        let period = Duration::from_millis(1);
+        let _broken = metronome.every(period, || panic!("for the test"));
+        let _well = metronome.every(period, move || tell.send(()).is_ok());
+        for _ in 0..50 {
+            assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(()));
+        }
     }
 
     #[test]

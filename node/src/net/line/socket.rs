@@ -122,7 +122,10 @@ impl fmt::Debug for LineSocket {
 
 impl AsyncUdpSocket for LineSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Box::pin(Room(Arc::clone(&self.ends)))
+        Box::pin(Room {
+            ends: Arc::clone(&self.ends),
+            waker: None,
+        })
     }
 
     /// What leads nowhere is lost, as on any network.
@@ -180,7 +183,11 @@ impl AsyncUdpSocket for LineSocket {
 }
 
 /// Tells a connection when there is room for its next packet.
-struct Room(Arc<Ends>);
+struct Room {
+    ends: Arc<Ends>,
+    /// Whom it told last that it would.
+    waker: Option<Waker>,
+}
 
 impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,13 +197,24 @@ impl fmt::Debug for Room {
 
 impl UdpPoller for Room {
     fn poll_writable(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut out = lock(&self.0.out);
+        let Self { ends, waker } = self.get_mut();
+        let mut out = lock(&ends.out);
         if out.has_room() {
             return Poll::Ready(Ok(()));
         }
         if !out.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
             out.wakers.push(cx.waker().clone());
         }
+        *waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Some(mine) = self.waker.take() {
+            let mut out = lock(&self.ends.out);
+            out.wakers.retain(|waker| !waker.will_wake(&mine));
+        }
     }
 }
