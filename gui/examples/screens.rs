@@ -115,6 +115,17 @@ fn main() {
     studio.take("find", &samples::searching(minute), |w| {
         press(w, "Look for a circle");
     });
+    studio.take("find-elsewhere", &samples::searching(minute), |w| {
+        press(w, "Look for a circle");
+        press(w, "Go to the door of Open evening");
+    });
+    studio.take("home-direct", &home, |w| {
+        w.get_by_label("Invite link").focus();
+        w.run_ok();
+        w.event(egui::Event::Text(samples::direct_link()));
+        w.run_ok();
+        press(w, "Go to the door");
+    });
     studio.take("appearance", &home, |w| press(w, "Text size and colours"));
     for (name, snapshot) in samples::places() {
         studio.take(name, &snapshot, |_| {});

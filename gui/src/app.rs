@@ -91,8 +91,8 @@ impl<B: Backend> App<B> {
         self.view.recognise(&snapshot);
         if self.view.lobby == Lobby::Home {
             // Name and voice are settled: on to where one wanted to go.
-            if let Some(errand) = self.view.errand.take() {
-                self.backend.send(errand.command());
+            if let Some(command) = self.view.run_errand() {
+                self.backend.send(command);
             }
         }
         if snapshot.place == Place::Lobby {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use egui::ThemePreference;
 use undertone_node::api::{
-    AdmissionMode, CircleDraft, CircleId, Command, FloorMode, Pace, RouteDraft, Snapshot,
+    AdmissionMode, CircleDraft, CircleId, Command, FloorMode, Pace, RouteDraft, RouteKind, Snapshot,
 };
+use undertone_protocol::invite::Invite;
 
 use crate::text;
 
@@ -40,14 +41,9 @@ pub enum Errand {
     Practice,
 }
 
-impl Errand {
-    /// What to ask of the node.
-    pub(crate) fn command(self) -> Command {
-        match self {
-            Self::Invite(link) => Command::OpenInvite(link),
-            Self::Practice => Command::Practice { lead: false },
-        }
-    }
+/// Whether whoever made this link, and members, see one's address as soon as one goes there: before its door can say so.
+pub(crate) fn leads_straight(link: &str) -> bool {
+    Invite::from_link(link).is_ok_and(|invite| invite.route == RouteKind::Direct)
 }
 
 /// The pages of the door.
@@ -208,6 +204,8 @@ pub(crate) struct ViewState {
     pub(crate) errand: Option<Errand>,
     pub(crate) name: String,
     pub(crate) invite: String,
+    /// The link of a direct circle, of which it was said that going there shows one's address.
+    pub(crate) warned_of: Option<String>,
     pub(crate) find: FindForm,
     pub(crate) draft: DraftForm,
     pub(crate) door: AtDoor,
@@ -226,6 +224,7 @@ impl ViewState {
             errand,
             name: text::suggest(""),
             invite: String::new(),
+            warned_of: None,
             find: FindForm::default(),
             draft: DraftForm::default(),
             door: AtDoor::default(),
@@ -235,6 +234,28 @@ impl ViewState {
         };
         view.recognise(snapshot);
         view
+    }
+
+    /// What to ask of the node for an errand, now that name and voice are settled.
+    pub(crate) fn run_errand(&mut self) -> Option<Command> {
+        match self.errand.take()? {
+            Errand::Practice => Some(Command::Practice { lead: false }),
+            Errand::Invite(link) => {
+                self.invite.clone_from(&link);
+                self.to_door(link)
+            }
+        }
+    }
+
+    /// What to ask of the node for the door behind a link; nothing yet where something has to be said first.
+    pub(crate) fn to_door(&mut self, link: String) -> Option<Command> {
+        if leads_straight(&link) && self.warned_of.as_ref() != Some(&link) {
+            self.warned_of = Some(link);
+            return None;
+        }
+        self.warned_of = None;
+        self.invite.clear();
+        Some(Command::OpenInvite(link))
     }
 
     /// Who has a name already needs no welcome. The node may come to know it a moment after the window

@@ -293,6 +293,33 @@ fn a_circle_is_found_by_its_topic_and_its_door_gone_to() {
 }
 
 #[test]
+fn whose_relay_or_members_would_see_ones_address_is_said_before_one_goes() {
+    let node = FakeNode::showing(samples::searching(29_000_000));
+    let mut window = window(&node, 800.0, 900.0, None);
+    press(&mut window, "Look for a circle", Key::Enter);
+    let elsewhere = "Go to the door of Open evening";
+    press(&mut window, elsewhere, Key::Enter);
+    assert!(node.sent.borrow().is_empty(), "first it is asked");
+    press(&mut window, "Not now", Key::Enter);
+    press(&mut window, elsewhere, Key::Enter);
+    assert!(node.sent.borrow().is_empty());
+    press(&mut window, elsewhere, Key::Enter);
+    let sent = node.take_sent();
+    assert_eq!(sent, ["OpenInvite(\"undertone:circle2\")"]);
+
+    let direct = samples::direct_link();
+    let node = FakeNode::showing(samples::at(Place::Lobby));
+    let errand = Some(Errand::Invite(direct.clone()));
+    let mut window = self::window(&node, 800.0, 900.0, errand);
+    window.run_ok();
+    assert!(node.sent.borrow().is_empty(), "from a link too");
+    window.get_by_label_contains("This circle uses no relay");
+    press(&mut window, "Go there all the same", Key::Enter);
+    let sent = node.take_sent();
+    assert_eq!(sent, [format!("OpenInvite({direct:?})")]);
+}
+
+#[test]
 fn a_leader_announces_the_circle_now_or_later() {
     let mut circle = samples::announced();
     circle.announced = Some(Announced::default());

@@ -292,3 +292,44 @@ async fn relays_exchange_what_they_have_and_find_others_through_those_they_know(
     one.stop().await;
     other.stop().await;
 }
+
+/// Both hubs are asked over one line, by the first one's entry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_back_is_taken_back_at_every_relay_of_the_circle() {
+    let other = relay(|_| {});
+    let hub = other.relay.hubs[0].clone();
+    let first = relay(|config| config.entry.hubs = vec![hub]);
+    let ways: Vec<_> = [&first, &other]
+        .into_iter()
+        .flat_map(|relay| relay.relay.paths())
+        .collect();
+    let say = async |offer: &Offer, wanted| {
+        directory::announce(&ways, signed(offer, 1), wanted, udp_sockets()).await
+    };
+    let shown = offer(1, "Grief", "en");
+    say(&shown, Wanted::All).await.unwrap();
+    for relay in [&first, &other] {
+        assert_eq!(titles(relay, "").await, ["Circle 1"]);
+    }
+    let begun = Instant::now();
+    let found = directory::find(&ways, "", udp_sockets()).await.unwrap();
+    assert_eq!(found.len(), 2, "one from each");
+    assert!(
+        begun.elapsed() < Duration::from_secs(6),
+        "neither waited for the other to give up"
+    );
+
+    other.stop().await;
+    let taken_back = Offer {
+        seats: 0,
+        number: 2,
+        ..shown
+    };
+    let silent = say(&taken_back, Wanted::All).await;
+    assert!(
+        matches!(silent, Err(DirectoryError::OneSilent)),
+        "{silent:?}"
+    );
+    say(&taken_back, Wanted::One).await.unwrap();
+    first.stop().await;
+}

@@ -111,6 +111,8 @@ pub(super) const WORDS: Words = Words {
         join_field: "Invite link",
         paste: "Paste",
         join_go: "Go to the door",
+        join_direct: "This circle uses no relay: whoever made the link, and everybody in the circle, sees your internet address \
+            as soon as you go to the door.",
         start: "Start a circle",
         start_about: "You lead it, decide who comes in, and invite people with a link.",
         start_go: "Start a circle",

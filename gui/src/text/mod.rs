@@ -162,6 +162,7 @@ pub(crate) struct HomeWords {
     pub(crate) join_field: &'static str,
     pub(crate) paste: &'static str,
     pub(crate) join_go: &'static str,
+    pub(crate) join_direct: &'static str,
     pub(crate) start: &'static str,
     pub(crate) start_about: &'static str,
     pub(crate) start_go: &'static str,

@@ -1,5 +1,6 @@
 //! Where to go: practise, find, join, or start.
 
+use egui::accesskit::Live;
 use egui::{Align, Key, Layout, Ui, ViewportCommand, vec2};
 use undertone_node::api::Command;
 
@@ -88,6 +89,11 @@ fn join(ui: &mut Ui, screen: &mut Screen<'_>) {
     let words = &screen.words.home;
     let label = prose::strong(ui, words.join_field);
     let link = screen.view.invite.trim().to_owned();
+    let is_warned = screen.view.warned_of.as_ref() == Some(&link);
+    let label_go = match is_warned {
+        true => screen.words.find.to_door_all_the_same,
+        false => words.join_go,
+    };
     let mut go = false;
     let roomy = ui.available_width() > 520.0;
     let size = vec2(ui.available_width(), TARGET);
@@ -112,11 +118,17 @@ fn join(ui: &mut Ui, screen: &mut Screen<'_>) {
                 ui.ctx().send_viewport_cmd(ViewportCommand::RequestPaste);
             }
             go |= ui
-                .add_enabled(!link.is_empty(), Press::secondary(words.join_go))
+                .add_enabled(!link.is_empty(), Press::secondary(label_go))
                 .clicked();
         },
     );
-    if go && !link.is_empty() {
-        screen.send(Command::OpenInvite(link));
+    if is_warned {
+        prose::announce(&prose::body(ui, words.join_direct), Live::Polite);
+    }
+    if go
+        && !link.is_empty()
+        && let Some(command) = screen.view.to_door(link)
+    {
+        screen.send(command);
     }
 }

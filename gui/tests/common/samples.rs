@@ -10,6 +10,8 @@ use undertone_node::api::{
     Notice, OperatorCard, Pace, Place, PublicKey, Relay, Role, RouteKind, Search, Snapshot, Sound,
     Turn,
 };
+use undertone_protocol::identity::Secret;
+use undertone_protocol::invite::Invite;
 use undertone_protocol::texts;
 
 pub fn key(seed: u8) -> PublicKey {
@@ -66,6 +68,20 @@ pub fn at(place: Place) -> Snapshot {
         found: None,
         notice: None,
     }
+}
+
+/// An invite to a direct circle.
+pub fn direct_link() -> String {
+    let invite = Invite {
+        circle: CircleId::from_bytes([5; 32]),
+        door: Secret::from_bytes([6; 32]),
+        route: RouteKind::Direct,
+        addresses: vec!["/ip4/192.0.2.1/udp/4001/quic-v1".into()],
+        token: None,
+        members: 8,
+        pace: Pace::Usual,
+    };
+    invite.to_link()
 }
 
 /// The ways to a relay.

@@ -5,7 +5,7 @@
 //! A relay counts as being at an address only if it was connected from there or to there.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -21,6 +21,7 @@ use libp2p::{
 };
 use tokio::sync::mpsc;
 
+use super::links::MOST_FOUND;
 use crate::net::{
     Behaviour, BehaviourEvent, RelayAddress, is_dialable, parse_quic, quic_multiaddr, source,
 };
@@ -31,10 +32,14 @@ pub(crate) type Kademlia = kad::Behaviour<MemoryStore>;
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/undertone/kad/1");
 /// What every relay with a directory provides.
 const DIRECTORY: &[u8] = b"undertone/1/directory";
-/// Relays remembered, those at one address, and for how long after they last showed that they are there.
+/// Relays remembered.
 const MOST_KNOWN: usize = 256;
+/// Of those, at one IP address (of IPv6, in one /64): an identity costs nothing.
 const MOST_AT_ONE: usize = 4;
-const KNOWN_FOR: Duration = Duration::from_secs(2 * 3_600);
+/// How long, if nothing more is heard of them.
+const REMEMBERED: Duration = Duration::from_secs(2 * 3_600);
+/// Relays said to have a directory, of which it is not known where they are, that others are told of.
+const MOST_UNSEEN: usize = 10;
 /// Addresses of one.
 const MOST_ADDRESSES: usize = 4;
 /// The first pause between two searches, and the longest.
@@ -66,32 +71,6 @@ pub(crate) fn kademlia(peer: PeerId) -> Kademlia {
     kademlia
 }
 
-/// Where relays are. Whoever comes with many names from one address takes the places of few.
-#[derive(Default)]
-struct Known {
-    relays: HashMap<PeerId, (SocketAddr, Instant)>,
-}
-
-impl Known {
-    /// One is there; says whether it is remembered. Time is an argument.
-    fn remember(&mut self, peer: PeerId, addr: SocketAddr, now: Instant) -> bool {
-        let recent = |since: &Instant| now.saturating_duration_since(*since) < KNOWN_FOR;
-        self.relays.retain(|_, (_, since)| recent(since));
-        let others = self.relays.iter().filter(|(known, _)| **known != peer);
-        let at = source(addr, &[]);
-        let beside = others.clone().filter(|(_, (a, _))| source(*a, &[]) == at);
-        if others.count() >= MOST_KNOWN || beside.count() >= MOST_AT_ONE {
-            return false;
-        }
-        self.relays.insert(peer, (addr, now));
-        true
-    }
-
-    fn get(&self, peer: &PeerId) -> Option<SocketAddr> {
-        self.relays.get(peer).map(|(addr, _)| *addr)
-    }
-}
-
 /// See the module.
 pub(crate) struct Finder {
     own: PeerId,
@@ -99,8 +78,6 @@ pub(crate) struct Finder {
     /// Where to tell of relays.
     found: mpsc::Sender<RelayAddress>,
     known: Known,
-    /// Relays that have a directory, and when that was said last.
-    providers: HashMap<PeerId, Instant>,
     remotes: HashMap<ConnectionId, IpAddr>,
     next: Instant,
     pause: Duration,
@@ -117,7 +94,6 @@ impl Finder {
             named,
             found,
             known: Known::default(),
-            providers: HashMap::new(),
             remotes: HashMap::new(),
             next: Instant::now(),
             pause: FIRST_PAUSE,
@@ -186,14 +162,18 @@ impl Finder {
 
     /// A relay is where it says it is.
     fn handle_relay(&mut self, swarm: &mut Swarm<Behaviour>, peer: PeerId, addr: SocketAddr) {
-        if !self.known.remember(peer, addr, Instant::now()) {
-            return;
-        }
+        let now = Instant::now();
+        let forgotten = self.known.see(peer, addr, now);
         if let Some(kademlia) = swarm.behaviour_mut().kademlia.as_mut() {
+            let key = RecordKey::new(&DIRECTORY);
+            for gone in forgotten {
+                let _ = kademlia.remove_peer(&gone);
+                kademlia.store_mut().remove_provider(&key, &gone);
+            }
             kademlia.add_address(&peer, quic_multiaddr(addr));
         }
-        if self.providers.contains_key(&peer) {
-            self.tell(peer, addr);
+        if self.known.is_untold(&peer) {
+            self.tell(now);
         }
     }
 
@@ -208,8 +188,11 @@ impl Finder {
                         record: Some(record),
                     },
             } if record.key == RecordKey::new(&DIRECTORY) => {
-                // Full: others tell of it.
-                let _ = kademlia.store_mut().add_provider(record);
+                let held = kademlia.store_mut().providers(&record.key).len();
+                if held < MOST_UNSEEN || self.known.is_seen(&record.provider) {
+                    // Full: others tell of it.
+                    let _ = kademlia.store_mut().add_provider(record);
+                }
             }
             kad::Event::OutboundQueryProgressed {
                 result:
@@ -217,28 +200,114 @@ impl Finder {
                 ..
             } => {
                 let now = Instant::now();
-                let recent = |since: &Instant| now.saturating_duration_since(*since) < KNOWN_FOR;
-                self.providers.retain(|_, since| recent(since));
                 for peer in providers.into_iter().filter(|peer| *peer != self.own) {
-                    if self.providers.len() < MOST_KNOWN {
-                        self.providers.insert(peer, now);
-                    }
-                    match self.known.get(&peer) {
-                        Some(addr) => self.tell(peer, addr),
+                    self.known.provides(peer, now);
+                    if !self.known.is_seen(&peer) {
                         // On the way it is connected to, and says where it is.
-                        None => {
-                            kademlia.get_closest_peers(peer);
-                        }
+                        kademlia.get_closest_peers(peer);
                     }
                 }
+                self.tell(now);
             }
             _ => {}
         }
     }
 
-    fn tell(&self, peer: PeerId, addr: SocketAddr) {
-        // It is found again with the next search.
-        let _ = self.found.try_send(RelayAddress { peer, addr });
+    fn tell(&mut self, now: Instant) {
+        for relay in self.known.to_tell(now) {
+            // It is its turn again once the others had theirs.
+            let _ = self.found.try_send(relay);
+        }
+    }
+}
+
+/// Relays, and which of them have a directory, under limits. Time is an argument.
+#[derive(Default)]
+struct Known {
+    /// Those known to be somewhere.
+    seen: BTreeMap<PeerId, Seen>,
+    /// Those said to have a directory, and when that was said last.
+    providers: BTreeMap<PeerId, Instant>,
+}
+
+/// Where and when a relay was seen.
+struct Seen {
+    addr: SocketAddr,
+    last: Instant,
+    /// When its turn was to be told of.
+    told: Option<Instant>,
+}
+
+impl Known {
+    /// It is there. Returns who is forgotten: whoever was not seen for long, and the oldest where there are too many.
+    fn see(&mut self, peer: PeerId, addr: SocketAddr, now: Instant) -> Vec<PeerId> {
+        let is_old = |seen: &Seen| now.saturating_duration_since(seen.last) >= REMEMBERED;
+        let told = self.seen.get(&peer).and_then(|seen| seen.told);
+        self.seen.remove(&peer);
+        let old = self.seen.iter().filter(|(_, seen)| is_old(seen));
+        let mut forgotten: Vec<_> = old.map(|(peer, _)| *peer).collect();
+        self.seen.retain(|_, seen| !is_old(seen));
+        let network = source(addr, &[]);
+        let is_near = |seen: &Seen| source(seen.addr, &[]) == network;
+        if self.seen.values().filter(|seen| is_near(seen)).count() >= MOST_AT_ONE {
+            forgotten.extend(self.forget_oldest(is_near));
+        }
+        if self.seen.len() >= MOST_KNOWN {
+            forgotten.extend(self.forget_oldest(|_| true));
+        }
+        let last = now;
+        self.seen.insert(peer, Seen { addr, last, told });
+        forgotten
+    }
+
+    fn forget_oldest(&mut self, is_among: impl Fn(&Seen) -> bool) -> Option<PeerId> {
+        let among = self.seen.iter().filter(|(_, seen)| is_among(seen));
+        let (oldest, _) = among.min_by_key(|(_, seen)| seen.last)?;
+        let oldest = *oldest;
+        self.seen.remove(&oldest);
+        Some(oldest)
+    }
+
+    /// It is said to have a directory.
+    fn provides(&mut self, peer: PeerId, now: Instant) {
+        self.providers
+            .retain(|_, said| now.saturating_duration_since(*said) < REMEMBERED);
+        if self.providers.len() >= MOST_KNOWN && !self.providers.contains_key(&peer) {
+            let oldest = self.providers.iter().min_by_key(|(_, said)| **said);
+            if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
+                self.providers.remove(&oldest);
+            }
+        }
+        self.providers.insert(peer, now);
+    }
+
+    fn is_seen(&self, peer: &PeerId) -> bool {
+        self.seen.contains_key(peer)
+    }
+
+    /// Whether it is there, has a directory, and had no turn yet.
+    fn is_untold(&self, peer: &PeerId) -> bool {
+        let seen = self.seen.get(peer);
+        self.providers.contains_key(peer) && seen.is_some_and(|seen| seen.told.is_none())
+    }
+
+    /// Whose turn it is now: a few with a directory, the longest not told of first, so that what cannot be linked to gives
+    /// way.
+    fn to_tell(&mut self, now: Instant) -> Vec<RelayAddress> {
+        let Self { seen, providers } = self;
+        let mut there: Vec<_> = seen
+            .iter_mut()
+            .filter(|(peer, _)| providers.contains_key(*peer))
+            .collect();
+        there.sort_by_key(|(_, seen)| seen.told);
+        let turns = there.into_iter().take(MOST_FOUND);
+        turns
+            .map(|(peer, seen)| {
+                seen.told = Some(now);
+                let (peer, addr) = (*peer, seen.addr);
+                RelayAddress { peer, addr }
+            })
+            .collect()
     }
 }
 
@@ -246,17 +315,90 @@ impl Finder {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(network: u8, port: u16) -> SocketAddr {
+        ([192, 0, 2, network], port).into()
+    }
+
     #[test]
-    fn many_names_from_one_address_keep_no_relay_out() {
-        let (mut known, now) = (Known::default(), Instant::now());
-        let at = |a: u8, port: u16| SocketAddr::from(([203, 0, 113, a], port));
-        let remembered = (0..1_000).filter(|n| known.remember(PeerId::random(), at(1, *n), now));
-        assert_eq!(remembered.count(), MOST_AT_ONE);
-        let honest = PeerId::random();
-        assert!(known.remember(honest, at(2, 1), now));
-        assert!(known.remember(honest, at(2, 2), now), "it moved");
-        assert_eq!(known.get(&honest), Some(at(2, 2)));
-        assert!(known.remember(PeerId::random(), at(1, 1), now + KNOWN_FOR));
-        assert_eq!(known.get(&honest), None, "nothing was heard of it");
+    fn many_names_at_one_address_push_out_nobody_elsewhere() {
+        let (start, honest) = (Instant::now(), PeerId::random());
+        let mut known = Known::default();
+        assert!(known.see(honest, at(1, 1), start).is_empty());
+        let mut names = Vec::new();
+        let mut gone = Vec::new();
+        for port in 1..=300 {
+            let name = PeerId::random();
+            names.push(name);
+            gone.extend(known.see(name, at(2, port), start + SECOND * u32::from(port)));
+        }
+        assert_eq!(known.seen.len(), 1 + MOST_AT_ONE);
+        assert!(known.is_seen(&honest));
+        assert_eq!(gone, names[..300 - MOST_AT_ONE], "the oldest went first");
+
+        // A line's 2^64 addresses are one; and whoever comes again is the same.
+        let mut known = Known::default();
+        for last in 1..=9 {
+            let addr = SocketAddr::from(([0x2001, 0xdb8, 0, 1, 0, 0, 0, last], 1));
+            known.see(PeerId::random(), addr, start);
+        }
+        assert_eq!(known.seen.len(), MOST_AT_ONE);
+        for _ in 0..9 {
+            assert!(known.see(honest, at(1, 1), start).is_empty());
+        }
+        assert_eq!(known.seen.len(), MOST_AT_ONE + 1);
+    }
+
+    #[test]
+    fn who_was_not_seen_for_long_makes_room_and_so_does_the_oldest() {
+        let start = Instant::now();
+        let mut known = Known::default();
+        let peers: Vec<_> = (0..=MOST_KNOWN).map(|_| PeerId::random()).collect();
+        for (n, (peer, number)) in peers.iter().zip(0u32..).enumerate() {
+            let [_, _, a, b] = number.to_be_bytes();
+            let gone = known.see(*peer, ([10, 0, a, b], 1).into(), start + SECOND * number);
+            let full = n == MOST_KNOWN;
+            assert_eq!(gone, if full { vec![peers[0]] } else { vec![] });
+            known.provides(*peer, start + SECOND * number);
+        }
+        assert_eq!(known.seen.len(), MOST_KNOWN);
+        assert_eq!(known.providers.len(), MOST_KNOWN);
+        assert!(!known.providers.contains_key(&peers[0]));
+
+        let later = start + REMEMBERED + SECOND * 1_000;
+        let gone = known.see(peers[0], at(1, 1), later);
+        assert_eq!(gone.len(), MOST_KNOWN);
+        known.provides(peers[0], later);
+        assert_eq!((known.seen.len(), known.providers.len()), (1, 1));
+    }
+
+    #[test]
+    fn relays_are_told_of_in_turns_and_only_those_with_a_directory() {
+        let start = Instant::now();
+        let mut known = Known::default();
+        let peers: Vec<_> = (0..2 * MOST_FOUND).map(|_| PeerId::random()).collect();
+        for (peer, network) in peers.iter().zip(1..) {
+            known.see(*peer, at(network, 1), start);
+            known.provides(*peer, start);
+        }
+        let (elsewhere, other) = (PeerId::random(), PeerId::random());
+        known.provides(elsewhere, start);
+        known.see(other, at(200, 1), start);
+        let mut told = |at| -> Vec<_> { known.to_tell(at).into_iter().map(|r| r.peer).collect() };
+        let (first, second) = (told(start + SECOND), told(start + SECOND * 2));
+        assert_eq!(told(start + SECOND * 3), first, "the first again");
+        let mut all = [first, second].concat();
+        all.sort();
+        let mut expected = peers.clone();
+        expected.sort();
+        assert_eq!(all, expected);
+
+        // Being seen again is no new turn; who comes new has the next one.
+        known.see(peers[0], at(1, 1), start + SECOND * 4);
+        assert!(!known.is_untold(&peers[0]));
+        known.see(elsewhere, at(100, 1), start + SECOND * 4);
+        assert!(known.is_untold(&elsewhere) && !known.is_untold(&other));
+        assert_eq!(known.to_tell(start + SECOND * 5)[0].peer, elsewhere);
     }
 }

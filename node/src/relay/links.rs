@@ -27,8 +27,8 @@ use crate::net::{
 };
 
 /// Most links to relays that were found, and of those to one address.
-const MOST_FOUND: usize = 4;
-const MOST_AT_ONE: usize = 2;
+pub(super) const MOST_FOUND: usize = 4;
+const MOST_AT_ONE: usize = 1;
 /// How long such a link is kept.
 const FOUND_FOR: Duration = Duration::from_secs(3_600);
 /// Time for a link to be made.
@@ -40,6 +40,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 const STEADY: Duration = Duration::from_secs(60);
 /// Pause before something is offered again to a directory that was busy.
 const BUSY: Duration = Duration::from_secs(3);
+/// A relay that was found and fails so often in a row makes room for others.
+const MOST_FAILURES: u32 = 4;
 /// What is said over a link: less than a client may.
 const SAID: Budget = Budget {
     per_second: 2.0,
@@ -104,25 +106,30 @@ impl Links {
         self.tasks.spawn(async move {
             match origin {
                 Origin::Found => {
-                    let _ = tokio::time::timeout(FOUND_FOR, links.keep(&relay)).await;
+                    let _ = tokio::time::timeout(FOUND_FOR, links.keep(&relay, origin)).await;
                     let mut linked = links.linked.lock().unwrap_or_else(PoisonError::into_inner);
                     linked.remove(&relay.peer);
                 }
-                Origin::Own | Origin::Named => links.keep(&relay).await,
+                Origin::Own | Origin::Named => links.keep(&relay, origin).await,
             }
         });
     }
 
-    async fn keep(&self, relay: &RelayAddress) {
-        let mut pause = FIRST_PAUSE;
+    /// Makes the link again whenever it ends; gives up one that was found if it comes to nothing.
+    async fn keep(&self, relay: &RelayAddress, origin: Origin) {
+        let (mut pause, mut failures) = (FIRST_PAUSE, 0);
         loop {
             let since = Instant::now();
             if let Err(StreamEnd::Protocol) = self.link(relay).await {
                 tracing::debug!("a relay's directory says what it must not");
                 pause = LONGEST_PAUSE;
             }
+            failures += 1;
             if since.elapsed() >= STEADY {
-                pause = FIRST_PAUSE;
+                (pause, failures) = (FIRST_PAUSE, 0);
+            }
+            if origin == Origin::Found && failures >= MOST_FAILURES {
+                return;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
