@@ -73,8 +73,6 @@ pub(crate) struct FindForm {
     pub(crate) relays: String,
     pub(crate) language: String,
     pub(crate) topic: String,
-    /// Whose door is at a relay one has not asked: whether to go there all the same.
-    pub(crate) asked: Option<CircleId>,
 }
 
 impl Default for FindForm {
@@ -83,7 +81,6 @@ impl Default for FindForm {
             relays: String::new(),
             language: "en".to_owned(),
             topic: String::new(),
-            asked: None,
         }
     }
 }
@@ -204,7 +201,7 @@ pub(crate) struct ViewState {
     pub(crate) errand: Option<Errand>,
     pub(crate) name: String,
     pub(crate) invite: String,
-    /// The link of a direct circle, of which it was said that going there shows one's address.
+    /// The link to a door, of which it was said whom going there shows one's address.
     pub(crate) warned_of: Option<String>,
     pub(crate) find: FindForm,
     pub(crate) draft: DraftForm,
@@ -241,21 +238,25 @@ impl ViewState {
         match self.errand.take()? {
             Errand::Practice => Some(Command::Practice { lead: false }),
             Errand::Invite(link) => {
-                self.invite.clone_from(&link);
-                self.to_door(link)
+                let shows_address = leads_straight(&link);
+                if shows_address {
+                    // Where it is asked about.
+                    self.invite.clone_from(&link);
+                }
+                self.go_to_door(&link, shows_address)
             }
         }
     }
 
-    /// What to ask of the node for the door behind a link; nothing yet where something has to be said first.
-    pub(crate) fn to_door(&mut self, link: String) -> Option<Command> {
-        if leads_straight(&link) && self.warned_of.as_ref() != Some(&link) {
-            self.warned_of = Some(link);
-            return None;
-        }
-        self.warned_of = None;
-        self.invite.clear();
-        Some(Command::OpenInvite(link))
+    /// What to ask of the node for the door behind a link; nothing yet where it has to be said whom that shows one's address.
+    pub(crate) fn go_to_door(&mut self, link: &str, shows_address: bool) -> Option<Command> {
+        self.warned_of = shows_address.then(|| link.to_owned());
+        (!shows_address).then(|| Command::OpenInvite(link.to_owned()))
+    }
+
+    /// The same, when it was said.
+    pub(crate) fn go_all_the_same(&mut self) -> Option<Command> {
+        self.warned_of.take().map(Command::OpenInvite)
     }
 
     /// Who has a name already needs no welcome. The node may come to know it a moment after the window

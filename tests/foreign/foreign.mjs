@@ -21,6 +21,26 @@ const until = Date.now() + 1000 * Number(seconds)
 const relay = multiaddr(address)
 const outcome = { connected: 0, pings: 0, protocols: [], streams: 0, refused: 0, bytes: 0, told: 0 }
 
+// What it waits for, and for how long at most.
+let where = ''
+const within = (name) => {
+  where = name
+  return { signal: AbortSignal.timeout(10_000) }
+}
+setTimeout(() => {
+  console.error(`stuck: ${where}`, JSON.stringify(outcome))
+  process.exit(1)
+}, 1000 * (Number(seconds) + 60)).unref()
+
+// Not every one of the library's promises heeds a signal: with as many streams open as may be, another one waits for ever.
+const limited = (promise, ms) => {
+  let timer
+  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error('too late')), ms) })
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
+}
+// A peer that does not come to its own end is left where it is.
+const leave = (peer) => limited(peer.stop(), 5_000).catch(() => {})
+
 const meet = async () => {
   const peer = await createLibp2p({
     transports: [quic()],
@@ -32,19 +52,19 @@ const meet = async () => {
   })
   peer.services.gossip.addEventListener('message', () => outcome.told++)
   peer.services.gossip.subscribe('a topic of my own')
-  const connection = await peer.dial(relay)
+  const connection = await peer.dial(relay, within('dial'))
   outcome.connected++
   return { peer, connection }
 }
 
 const greet = async () => {
   const { peer, connection } = await meet()
-  await peer.services.ping.ping(relay)
+  await peer.services.ping.ping(relay, within('ping'))
   outcome.pings++
-  const { protocols, listenAddrs } = await peer.services.identify.identify(connection)
+  const { protocols, listenAddrs } = await peer.services.identify.identify(connection, within('identify'))
   outcome.protocols = protocols
   outcome.listenAddrs = listenAddrs.length
-  await peer.stop()
+  await leave(peer)
 }
 
 const babble = async () => {
@@ -53,13 +73,14 @@ const babble = async () => {
   while (Date.now() < until && connection.status === 'open') {
     for (const protocol of all) {
       try {
-        const stream = await connection.newStream(protocol, { signal: AbortSignal.timeout(2000) })
+        where = protocol
+        const stream = await limited(connection.newStream(protocol, { signal: AbortSignal.timeout(2000) }), 2500)
         outcome.streams++
         const words = randomBytes(1 + (randomBytes(2).readUInt16BE() % 65536))
         stream.send(words)
         outcome.bytes += words.length
         // Some streams are left open, some closed, some torn off.
-        if (outcome.streams % 3 === 1) await stream.close({ signal: AbortSignal.timeout(500) })
+        if (outcome.streams % 3 === 1) await limited(stream.close({ signal: AbortSignal.timeout(500) }), 1000)
         if (outcome.streams % 3 === 2) stream.abort(new Error('enough'))
       } catch {
         outcome.refused++
@@ -67,7 +88,7 @@ const babble = async () => {
       }
     }
   }
-  await peer.stop()
+  await leave(peer)
 }
 
 await greet()

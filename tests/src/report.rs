@@ -87,6 +87,8 @@ pub struct Take {
     pub frames: BTreeMap<(usize, usize), Frames>,
     /// Pseudonym, said, heard.
     pub tracks: Vec<(String, Track, Track)>,
+    /// From opening the invite to being inside, and to hearing somebody; not of who founded it.
+    pub came_in: Vec<(Option<Duration>, Option<Duration>)>,
     /// Totals of the relays, the entry's first.
     pub forwarded: Vec<String>,
 }
@@ -155,6 +157,10 @@ pub struct Listener {
     pub name: String,
     /// Mouth to ear.
     pub mouth_to_ear: Delay,
+    /// From opening the invite to being inside; not of who founded the circle.
+    pub inside_ms: Option<u64>,
+    /// From opening the invite to hearing somebody.
+    pub hearing_ms: Option<u64>,
     /// Of each speaker.
     pub heard: Vec<Heard>,
 }
@@ -226,6 +232,8 @@ impl Report {
             listeners.push(Listener {
                 name: name(listener),
                 mouth_to_ear: Delay::of(delays),
+                inside_ms: take.came_in[listener].0.map(|t| t.as_millis() as u64),
+                hearing_ms: take.came_in[listener].1.map(|t| t.as_millis() as u64),
                 heard: heard
                     .into_iter()
                     .map(|(speaker, (said_s, heard_s))| Heard {
@@ -289,6 +297,14 @@ impl Report {
             ms(self.mouth_to_ear.median_ms),
             ms(self.mouth_to_ear.p99_ms),
             self.mouth_to_ear.windows
+        );
+        let slowest =
+            |of: &dyn Fn(&Listener) -> Option<u64>| self.listeners.iter().filter_map(of).max();
+        let _ = writeln!(
+            text,
+            "  Coming in     inside {} after the invite at most, hearing somebody {}",
+            ms(slowest(&|l| l.inside_ms)),
+            ms(slowest(&|l| l.hearing_ms))
         );
         let _ = writeln!(
             text,

@@ -192,6 +192,9 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
             )
         })
         .collect();
+    let came_in = (people.iter())
+        .map(|p| (p.inside_after, p.hearing_after))
+        .collect();
     for person in people.iter().rev() {
         person.node.stop();
     }
@@ -201,6 +204,7 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
         removal,
         frames,
         tracks,
+        came_in,
         forwarded,
     })
 }

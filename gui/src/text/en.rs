@@ -123,7 +123,7 @@ pub(super) const WORDS: Words = Words {
         title: "Find a circle",
         intro: "Circles that are open now, and circles that meet soon, as their leaders have announced them.",
         relays: "A community relay, or several",
-        relays_about: "Ask whoever runs one for its address. The relay sees that your computer asks, and not what you look for.",
+        relays_about: "Ask whoever runs one for its address. The relay sees that your computer asks, and in which language, but not about what.",
         language: "People speak",
         topic: "About",
         topic_hint: "for example: grief",
@@ -164,10 +164,12 @@ pub(super) const WORDS: Words = Words {
         elsewhere: |relays| {
             let relays: Vec<_> = relays.iter().map(ToString::to_string).collect();
             format!(
-                "Its leader chose another relay ({}). Whoever runs that one sees your internet address when you go there.",
+                "Its door is at another relay than you asked: {}.",
                 relays.join(", ")
             )
         },
+        sees_address: "Its leader chose that relay. Whoever runs it sees your internet address when you go there. \
+            Leaders you do not know may have chosen one of their own.",
         to_door_all_the_same: "Go there all the same",
         not_now: "Not now",
     },

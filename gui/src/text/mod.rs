@@ -193,6 +193,7 @@ pub(crate) struct FindWords {
     pub(crate) to_door: &'static str,
     pub(crate) to_door_name: fn(title: &str) -> String,
     pub(crate) elsewhere: fn(relays: &[IpAddr]) -> String,
+    pub(crate) sees_address: &'static str,
     pub(crate) to_door_all_the_same: &'static str,
     pub(crate) not_now: &'static str,
 }

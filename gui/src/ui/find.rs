@@ -39,6 +39,7 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>) {
     });
     if pressed == Some(FootPress::Back) {
         screen.view.lobby = Lobby::Home;
+        screen.view.warned_of = None;
     }
 }
 
@@ -144,36 +145,44 @@ fn card(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Listed) {
 fn to_door(ui: &mut Ui, screen: &mut Screen<'_>, circle: &Listed) {
     let words = &screen.words.find;
     let name = (words.to_door_name)(&circle.title);
-    let (is_elsewhere, asked) = (
-        !circle.strangers.is_empty(),
-        screen.view.find.asked == Some(circle.circle),
-    );
+    let is_elsewhere = !circle.strangers.is_empty();
     if is_elsewhere {
-        let line = prose::small(ui, &(words.elsewhere)(&circle.strangers));
-        if asked {
-            prose::announce(&line, Live::Polite);
-        }
+        prose::small(ui, &(words.elsewhere)(&circle.strangers));
     }
-    let label = match asked {
-        true => words.to_door_all_the_same,
-        false => words.to_door,
-    };
+    let go = Press::secondary(words.to_door)
+        .icon(Icon::Door)
+        .name(&name)
+        .min_width(TARGET);
+    if ui.add(go).clicked()
+        && let Some(command) = screen.view.go_to_door(&circle.link, is_elsewhere)
+    {
+        screen.send(command);
+    }
+    all_the_same(ui, screen, &circle.link, words.sees_address);
+}
+
+/// Asks whether to go to this door, if one wanted to and was told what that shows. What answers is elsewhere than what
+/// was pressed: pressing twice is no answer.
+pub(super) fn all_the_same(ui: &mut Ui, screen: &mut Screen<'_>, link: &str, why: &str) {
+    let words = &screen.words.find;
+    if screen.view.warned_of.as_deref() != Some(link) {
+        return;
+    }
+    gap(ui, space::S);
+    prose::announce(&prose::body(ui, why), Live::Polite);
     ui.horizontal_wrapped(|ui| {
-        let go = Press::secondary(label)
-            .icon(Icon::Door)
-            .name(&name)
-            .min_width(TARGET);
-        if ui.add(go).clicked() {
-            match is_elsewhere && !asked {
-                true => screen.view.find.asked = Some(circle.circle),
-                false => {
-                    screen.view.find.asked = None;
-                    screen.send(Command::OpenInvite(circle.link.clone()));
-                }
-            }
+        if ui
+            .add(Press::secondary(words.not_now).min_width(TARGET))
+            .clicked()
+        {
+            screen.view.warned_of = None;
         }
-        if asked && ui.add(Press::secondary(words.not_now)).clicked() {
-            screen.view.find.asked = None;
+        if ui
+            .add(Press::secondary(words.to_door_all_the_same))
+            .clicked()
+            && let Some(command) = screen.view.go_all_the_same()
+        {
+            screen.send(command);
         }
     });
 }

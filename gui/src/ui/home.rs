@@ -1,13 +1,12 @@
 //! Where to go: practise, find, join, or start.
 
-use egui::accesskit::Live;
 use egui::{Align, Key, Layout, Ui, ViewportCommand, vec2};
 use undertone_node::api::Command;
 
-use super::Screen;
 use super::shell::{Foot, gap, page};
+use super::{Screen, find};
 use crate::theme::{COLUMN, Palette, TARGET, space};
-use crate::view_state::Lobby;
+use crate::view_state::{Lobby, leads_straight};
 use crate::widgets::{Icon, Press, prose};
 
 /// Longest invite link, in letters.
@@ -89,11 +88,6 @@ fn join(ui: &mut Ui, screen: &mut Screen<'_>) {
     let words = &screen.words.home;
     let label = prose::strong(ui, words.join_field);
     let link = screen.view.invite.trim().to_owned();
-    let is_warned = screen.view.warned_of.as_ref() == Some(&link);
-    let label_go = match is_warned {
-        true => screen.words.find.to_door_all_the_same,
-        false => words.join_go,
-    };
     let mut go = false;
     let roomy = ui.available_width() > 520.0;
     let size = vec2(ui.available_width(), TARGET);
@@ -118,17 +112,15 @@ fn join(ui: &mut Ui, screen: &mut Screen<'_>) {
                 ui.ctx().send_viewport_cmd(ViewportCommand::RequestPaste);
             }
             go |= ui
-                .add_enabled(!link.is_empty(), Press::secondary(label_go))
+                .add_enabled(!link.is_empty(), Press::secondary(words.join_go))
                 .clicked();
         },
     );
-    if is_warned {
-        prose::announce(&prose::body(ui, words.join_direct), Live::Polite);
-    }
     if go
         && !link.is_empty()
-        && let Some(command) = screen.view.to_door(link)
+        && let Some(command) = screen.view.go_to_door(&link, leads_straight(&link))
     {
         screen.send(command);
     }
+    find::all_the_same(ui, screen, &link, words.join_direct);
 }

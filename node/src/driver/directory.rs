@@ -1,7 +1,7 @@
 //! Topic directories, from a person's side: looking for circles in them, and showing a circle one leads there.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -43,16 +43,20 @@ pub async fn find(search: &Search, socket: SocketFactory) -> Result<Vec<Listed>,
     }
     listings.retain(|listing| listing.seats() > 0);
     listings.sort_by_key(|l| (l.next_meeting(), l.charter().title.clone()));
-    let asked: BTreeSet<_> = ways.iter().map(|way| way.entry.addr.ip()).collect();
+    let asked: BTreeSet<_> = ways.iter().map(|way| way.entry.addr).collect();
     Ok(listings.iter().map(|l| listed(l, &asked)).collect())
 }
 
 /// For somebody whose address these relays see.
-fn listed(listing: &Listing, asked: &BTreeSet<IpAddr>) -> Listed {
+fn listed(listing: &Listing, asked: &BTreeSet<SocketAddr>) -> Listed {
     let charter = listing.charter();
     let ways = listing.invite().addresses.iter();
     let entries = ways.flat_map(|way| way.parse::<RelayPath>());
-    let entries: BTreeSet<_> = entries.map(|way| way.entry.addr.ip()).collect();
+    // Any of them may be the one that a member comes in by, and many share an address.
+    let entries = entries.map(|way| way.entry.addr);
+    let strangers: BTreeSet<_> = (entries.filter(|entry| !asked.contains(entry)))
+        .map(|entry| entry.ip())
+        .collect();
     Listed {
         circle: listing.circle(),
         topic: charter.topic.clone(),
@@ -65,7 +69,7 @@ fn listed(listing: &Listing, asked: &BTreeSet<IpAddr>) -> Listed {
         listener_welcome: charter.listener_welcome,
         route: charter.route,
         link: listing.invite().to_link(),
-        strangers: entries.difference(asked).copied().collect(),
+        strangers: strangers.into_iter().collect(),
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Known {
     /// The latest last.
     addresses: VecDeque<RelayAddress>,
     members: BTreeSet<PeerId>,
+    /// Whether one ever knew of a member.
+    has_met: bool,
     connected: BTreeMap<PeerId, SocketAddr>,
 }
 
@@ -25,6 +27,7 @@ impl Known {
     /// Says who are members now.
     pub fn set_members(&mut self, members: &[PeerId]) {
         self.members = members.iter().copied().collect();
+        self.has_met |= !members.is_empty();
         for (peer, addr) in self.connected.clone() {
             self.remember_member(peer, addr);
         }
@@ -41,10 +44,10 @@ impl Known {
         self.connected.remove(peer);
     }
 
-    /// Whether somebody is connected: a member, as long as one knows who they are.
+    /// Whether somebody is connected; once one has met members, whether it is a member of whom one heard lately.
     pub fn has_company(&self) -> bool {
         let mut connected = self.connected.keys();
-        connected.any(|peer| self.members.is_empty() || self.members.contains(peer))
+        connected.any(|peer| !self.has_met || self.members.contains(peer))
     }
 
     fn remember_member(&mut self, peer: PeerId, addr: SocketAddr) {
@@ -139,6 +142,10 @@ mod tests {
         assert!(known.has_company(), "at the door nobody knows who is who");
         known.connected(member, addr(2));
         known.set_members(&[member]);
+        known.set_members(&[]);
+        assert!(!known.has_company(), "nothing was heard of them for long");
+        known.set_members(&[member]);
+        assert!(known.has_company());
         known.disconnected(&member);
         assert!(!known.has_company());
         let all = known.with_invited(&[]);

@@ -235,12 +235,12 @@ impl Driver {
         self.searching = self.hurry.child_token();
         let searching = self.searching.clone();
         self.closing.spawn(async move {
-            let found = directory::find(&search, socket);
-            if let Some(found) = searching.run_until_cancelled(found).await {
-                let result = Some(found);
+            let found = async {
+                let result = Some(directory::find(&search, socket).await);
                 let found = Internal::Found(Found { search, result });
                 let _ = internal.send(found).await;
-            }
+            };
+            searching.run_until_cancelled(found).await;
         });
     }
 

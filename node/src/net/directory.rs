@@ -199,9 +199,9 @@ pub async fn announce(
         Some(Answer::Verdict(taken)) => Ok(taken),
         Some(Answer::Found(_)) | None => Err(DirectoryError::NobodyThere),
     });
-    let is_done = |verdict: &Result<Taken, DirectoryError>| match (verdict, wanted) {
-        (Ok(Taken::Yes), _) => true,
-        (Ok(Taken::NoDirectory | Taken::Refused), Wanted::All) => true,
+    let is_done = |verdict: &Result<Taken, DirectoryError>| match verdict {
+        Ok(Taken::Yes) => true,
+        Ok(Taken::NoDirectory | Taken::Refused) => wanted == Wanted::All,
         _ => false,
     };
     let (done, mut failed): (Vec<_>, Vec<_>) = verdicts.partition(is_done);

@@ -214,7 +214,7 @@ impl Finder {
     }
 
     fn tell(&mut self, now: Instant) {
-        for relay in self.known.to_tell(now) {
+        for relay in self.known.next_to_tell(now) {
             // It is its turn again once the others had theirs.
             let _ = self.found.try_send(relay);
         }
@@ -293,7 +293,7 @@ impl Known {
 
     /// Whose turn it is now: a few with a directory, the longest not told of first, so that what cannot be linked to gives
     /// way.
-    fn to_tell(&mut self, now: Instant) -> Vec<RelayAddress> {
+    fn next_to_tell(&mut self, now: Instant) -> Vec<RelayAddress> {
         let Self { seen, providers } = self;
         let mut there: Vec<_> = seen
             .iter_mut()
@@ -385,7 +385,8 @@ mod tests {
         let (elsewhere, other) = (PeerId::random(), PeerId::random());
         known.provides(elsewhere, start);
         known.see(other, at(200, 1), start);
-        let mut told = |at| -> Vec<_> { known.to_tell(at).into_iter().map(|r| r.peer).collect() };
+        let mut told =
+            |at| -> Vec<_> { known.next_to_tell(at).into_iter().map(|r| r.peer).collect() };
         let (first, second) = (told(start + SECOND), told(start + SECOND * 2));
         assert_eq!(told(start + SECOND * 3), first, "the first again");
         let mut all = [first, second].concat();
@@ -399,6 +400,6 @@ mod tests {
         assert!(!known.is_untold(&peers[0]));
         known.see(elsewhere, at(100, 1), start + SECOND * 4);
         assert!(known.is_untold(&elsewhere) && !known.is_untold(&other));
-        assert_eq!(known.to_tell(start + SECOND * 5)[0].peer, elsewhere);
+        assert_eq!(known.next_to_tell(start + SECOND * 5)[0].peer, elsewhere);
     }
 }
