@@ -203,6 +203,8 @@ pub(crate) struct ViewState {
     pub(crate) invite: String,
     /// The link to a door, of which it was said whom going there shows one's address.
     pub(crate) warned_of: Option<String>,
+    /// That was a moment ago: it has to come into view.
+    pub(crate) just_warned: bool,
     pub(crate) find: FindForm,
     pub(crate) draft: DraftForm,
     pub(crate) door: AtDoor,
@@ -222,6 +224,7 @@ impl ViewState {
             name: text::suggest(""),
             invite: String::new(),
             warned_of: None,
+            just_warned: false,
             find: FindForm::default(),
             draft: DraftForm::default(),
             door: AtDoor::default(),
@@ -251,6 +254,7 @@ impl ViewState {
     /// What to ask of the node for the door behind a link; nothing yet where it has to be said whom that shows one's address.
     pub(crate) fn go_to_door(&mut self, link: &str, shows_address: bool) -> Option<Command> {
         self.warned_of = shows_address.then(|| link.to_owned());
+        self.just_warned = shows_address;
         (!shows_address).then(|| Command::OpenInvite(link.to_owned()))
     }
 

@@ -170,7 +170,7 @@ pub(super) fn all_the_same(ui: &mut Ui, screen: &mut Screen<'_>, link: &str, why
     }
     gap(ui, space::S);
     prose::announce(&prose::body(ui, why), Live::Polite);
-    ui.horizontal_wrapped(|ui| {
+    let answers = ui.horizontal_wrapped(|ui| {
         if ui
             .add(Press::secondary(words.not_now).min_width(TARGET))
             .clicked()
@@ -185,6 +185,9 @@ pub(super) fn all_the_same(ui: &mut Ui, screen: &mut Screen<'_>, link: &str, why
             screen.send(command);
         }
     });
+    if std::mem::take(&mut screen.view.just_warned) {
+        answers.response.scroll_to_me(None);
+    }
 }
 
 /// Whether people may come now, or when it meets; and how many may come.
