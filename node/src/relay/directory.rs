@@ -1,6 +1,6 @@
 //! The relay's topic directory: what leaders announce, for whoever asks, and for other relays.
 //!
-//! Whatever comes is looked at in the order of what it costs: its form and signatures, whether there is room for it, and
+//! Whatever comes is looked at in the order of what it costs: its form and signatures, whether it is news, and
 //! last its stamp, which costs us as much as one try costs whoever made it. So many stamps a second are looked at, one
 //! after another: so many of one source, so many of all clients, and some for other relays, whatever clients do.
 
