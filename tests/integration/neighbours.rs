@@ -119,6 +119,7 @@ fn an_old_invite_leads_to_a_direct_circle_on_the_same_network() {
         "--listen",
         "127.0.0.1:0",
         "--no-sound",
+        "--agree",
     ]);
     let mut quiet = Terminal::join(folder.path(), "Quiet Heron", &invite);
     let fox = Terminal::join(folder.path(), "Amber Fox", &invite);

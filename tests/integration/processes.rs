@@ -345,6 +345,20 @@ fn a_leader_decides_at_the_door_and_comes_back_after_a_kill() {
 }
 
 #[test]
+fn nobody_goes_to_the_door_of_a_direct_circle_before_they_were_told_who_sees_their_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_leader, invite) = Terminal::lead(folder.path(), &[]);
+    let data = folder.path().join("nobody");
+    let data_name = data.to_str().unwrap();
+    let who = ["--data", data_name, "--name", "Quiet Heron", "--no-sound"];
+    let mut quiet = Terminal::start(&[&["join", invite.as_str()], &who[..]].concat());
+    quiet.wait("sees your internet address");
+    quiet.say("no");
+    assert_eq!(quiet.ended(), Some(1));
+    assert!(!data.exists(), "nothing had begun");
+}
+
+#[test]
 fn whoever_was_away_learns_from_the_relay_alone_who_was_removed_and_that_the_circle_ended() {
     let folder = tempfile::tempdir().unwrap();
     let (_relay, address) = Terminal::relay(folder.path());

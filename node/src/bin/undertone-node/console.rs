@@ -46,6 +46,17 @@ pub struct Answers {
     pub again: bool,
 }
 
+/// Asks before anybody in a direct circle sees this machine's address; nobody there to answer means no.
+pub fn may_show_address() -> Result<bool> {
+    println!(
+        "This circle uses no relay: whoever made the link, and everybody in the circle, sees your internet address as \
+         soon as you go to the door. Type yes to go there."
+    );
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim() == "yes")
+}
+
 /// Runs until the circle ends, or the person quits. 0 when that was wished, 1 when one was turned away.
 pub fn run(node: &NodeHandle, mut answers: Answers) -> Result<ExitCode> {
     let (typed, lines) = mpsc::channel();

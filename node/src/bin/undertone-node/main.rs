@@ -19,6 +19,7 @@ use undertone_node::api::{
     AdmissionMode, Announcing, CircleDraft, Command, FloorMode, Pace, RouteDraft,
 };
 use undertone_node::audio::{AudioHost, SilentHost, SystemHost};
+use undertone_protocol::invite::Invite;
 
 /// Undertone without a window: find a circle, take part, lead, run a relay, verify a pledge.
 #[derive(Parser)]
@@ -131,7 +132,8 @@ struct JoinArgs {
     common: Common,
     /// The invite: undertone:…
     invite: String,
-    /// Sign the pledge without being asked clause by clause: for those who have read it
+    /// Sign the pledge without being asked clause by clause, and go to the door of a direct circle without being asked:
+    /// for those who have read both
     #[arg(long)]
     agree: bool,
     /// After a removal that was taken back: forget it here, and knock again
@@ -225,6 +227,11 @@ fn lead(args: &LeadArgs) -> Result<ExitCode> {
 }
 
 fn join(args: JoinArgs) -> Result<ExitCode> {
+    // A link that cannot be read is the node's to explain.
+    let shows_address = Invite::from_link(&args.invite).is_ok_and(|i| !i.route.is_relayed());
+    if shows_address && !args.agree && !console::may_show_address()? {
+        return Ok(ExitCode::from(1));
+    }
     let node = undertone_node::start(args.common.config()?).context("the node cannot start")?;
     node.send(Command::SetName(args.common.name));
     node.send(Command::OpenInvite(args.invite));

@@ -1,38 +1,39 @@
 //! One circle that this node takes part in: the session, its network, its sound, and what it stores.
 //! World in, session; session, world out. No rules here.
 
+mod announcing;
+mod outputs;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
 use libp2p::identity::{Keypair, PublicKey as PeerKey, ed25519};
 use tokio_util::sync::CancellationToken;
 use undertone_dsp::StreamId;
-use undertone_protocol::directory::Offer;
 use undertone_protocol::id::{PublicKey, RecordId, TransportId};
 use undertone_protocol::identity::{GroupKey, Secret};
 use undertone_protocol::invite::{Invite, MAX_TOKEN_MINUTES, Token};
 use undertone_protocol::nearby::Names;
 use undertone_protocol::record::AdmissionMode;
 use undertone_protocol::session::{
-    self, Act, End, Input, Now, Output, Session, SessionConfig, SessionError,
+    self, Act, End, Input, Now, Session, SessionConfig, SessionError,
 };
 
-use super::directory::{Announcer, Hidden, NotPosted, Notice};
+use super::directory::{Announcer, Hidden, NotPosted};
 use super::known::Known;
 use super::ways::Ways;
 use crate::NodeError;
 use crate::api::Announcing;
 use crate::audio::{LocalFrame, VoiceHandle};
-use crate::clock::{unix_millis, unix_minute, unix_seconds, uptime};
+use crate::clock::{unix_minute, unix_seconds, uptime};
 use crate::entropy::os_bytes;
 use crate::net::{
     self, MessageRef, Nearby, Neighbour, NetCommand, NetEvent, Network, NetworkConfig,
-    RelayAddress, Route, RouteKey, SocketFactory, Topic, Verdict,
+    RelayAddress, Route, SocketFactory,
 };
 use crate::store::{CircleFile, Store, StoreError};
 
@@ -324,100 +325,6 @@ impl Circle {
         Ok(succeeded?)
     }
 
-    /// Shows the circle in its relays' directories, or no longer.
-    ///
-    /// # Errors
-    /// When it cannot be shown.
-    pub async fn announce(&mut self, store: &Store, wish: Announcing) -> Result<(), NodeError> {
-        self.announcing_key().ok_or(NodeError::NotAnnounceable)?;
-        self.file.announced = match wish {
-            Announcing::At(meeting) => Some(meeting),
-            Announcing::Now | Announcing::No => None,
-        };
-        store.put_circle(self.file.clone()).done().await?;
-        self.announcer.wish(wish, Instant::now());
-        Ok(())
-    }
-
-    /// The key to announce the circle with, where it can be shown: one leads it with the key that its charter names, and
-    /// whoever finds it can come in, by relays only.
-    pub fn announcing_key(&self) -> Option<GroupKey> {
-        let state = self.session.state().filter(|_| self.ways.is_some())?;
-        let charter = state.charter();
-        let key = GroupKey::from_secret(&Secret::from_bytes(self.file.group_key?));
-        let public = charter.admission != AdmissionMode::Invite && !self.practice;
-        let leads = [charter.group_key, state.powers().leading_key()] == [key.public_key(); 2];
-        (public && leads).then_some(key)
-    }
-
-    /// What can be said of the circle in directories.
-    fn notice(&self, next_meeting: Option<u64>) -> Option<Notice> {
-        let (state, ways) = (self.session.state()?, self.ways.as_ref()?);
-        let (key, charter) = (self.announcing_key()?, state.charter());
-        let seats = usize::from(charter.max_members).saturating_sub(state.members().count());
-        // A door that is closed tonight says nothing of a meeting to come.
-        let is_door_open = state.is_door_open();
-        Some(Notice {
-            offer: Offer {
-                charter: state.founding().clone(),
-                invite: self.link(),
-                next_meeting,
-                seats: match is_door_open || next_meeting.is_some() {
-                    true => u8::try_from(seats).unwrap_or(0),
-                    false => 0,
-                },
-                takes_back: self.announcer.latest(),
-                effort: self.announcer.effort(),
-                // Above that of anything announced before.
-                number: unix_millis(),
-                created: self.now().minute,
-            },
-            is_door_open,
-            key,
-            ways: ways.paths.clone(),
-            socket: self.socket.clone(),
-        })
-    }
-
-    /// What takes back that people may come now, when one goes.
-    pub fn last_notice(&self) -> Option<Notice> {
-        let closed = matches!(self.session.stage(), session::Stage::Out(End::Closed));
-        let untrue = self.announcer.leaves_traces() || closed && self.announcer.is_shown();
-        self.notice(None).filter(|_| untrue)
-    }
-
-    /// Says in the directories what is due to be said.
-    fn post_notice(&mut self) {
-        let due = self.announcer.due(Instant::now(), self.now().minute);
-        let Some(wish) = due else { return };
-        let meeting = match wish {
-            Announcing::At(meeting) => Some(meeting),
-            Announcing::Now | Announcing::No => None,
-        };
-        let Some(mut notice) = self.notice(meeting) else {
-            // Whoever leads it by now, it is not this program with the key that announces it.
-            self.announcer = Announcer::default();
-            return;
-        };
-        let hidden = match (wish, notice.offer.seats) {
-            (Announcing::Now, 0) if !notice.is_door_open => Some(Hidden::DoorClosed),
-            (Announcing::Now | Announcing::At(_), 0) => Some(Hidden::Full),
-            _ => None,
-        };
-        if wish == Announcing::No {
-            notice.offer.seats = 0;
-        }
-        let posting = tokio::spawn(notice.post(self.cancel.clone()));
-        self.working.push(Box::pin(async move {
-            let posted = posting.await;
-            Worked::Posted(
-                wish,
-                hidden,
-                posted.unwrap_or_else(|_| Err(NotPosted::given_up())),
-            )
-        }));
-    }
-
     /// Another single-use invite.
     ///
     /// # Errors
@@ -622,142 +529,6 @@ impl Circle {
             self.known.remember(peer, *addr);
         }
         self.command(NetCommand::Dial { peer, addrs });
-    }
-
-    fn command(&self, command: NetCommand) {
-        // A courier that is hundreds of commands behind has stopped: the session repeats what matters.
-        if self.net.commands.try_send(command).is_err() {
-            tracing::debug!("the network is not keeping up");
-        }
-    }
-
-    /// Does what the session wants done.
-    async fn perform(&mut self, store: &Store) {
-        while let Some(output) = self.session.poll_output() {
-            match output {
-                Output::SendMedia(packet) => {
-                    self.command(NetCommand::Media(Bytes::from(packet)));
-                }
-                Output::Play {
-                    member,
-                    sequence,
-                    opus,
-                } => {
-                    let stream = self.stream(member);
-                    self.voice.push(stream, sequence, opus);
-                }
-                Output::Silence(member) => {
-                    if let Some(stream) = self.streams.remove(&member) {
-                        self.voice.remove_stream(stream);
-                    }
-                }
-                Output::MaySpeak(may) => self.voice.set_may_speak(may),
-                Output::Persist { ticket, records } => {
-                    let envelopes = records.iter().map(|r| r.envelope().to_vec()).collect();
-                    let pending = store.append(self.file.circle, envelopes);
-                    let wait = async move { (ticket, pending.done().await) };
-                    self.stored.push(Box::pin(wait));
-                }
-                Output::Verdict { message, accept } => {
-                    if let Some(message) = self.verdicts.remove(&message) {
-                        let verdict = match accept {
-                            true => Verdict::Accept,
-                            false => Verdict::Ignore,
-                        };
-                        self.command(NetCommand::Verdict { message, verdict });
-                    }
-                }
-                Output::Event(event) => self.events.push_back(event),
-                Output::Delete(author) => {
-                    let pending = store.delete(self.file.circle, author);
-                    self.working.push(Box::pin(async move {
-                        if let Err(error) = pending.done().await {
-                            tracing::warn!(%error, "what somebody asked to be deleted is still there");
-                        }
-                        Worked::Given
-                    }));
-                }
-                Output::SolvePuzzle(puzzle) => {
-                    let cancel = self.cancel.clone();
-                    let solve = move || puzzle.solve(|| !cancel.is_cancelled());
-                    self.work(move || solve().map_or(Worked::Given, Worked::Solved));
-                }
-                Output::CheckPuzzle {
-                    join,
-                    puzzle,
-                    answer,
-                } => self.work(move || Worked::Checked(join, puzzle.is_answer(answer))),
-                network => self.command_network(network).await,
-            }
-        }
-    }
-
-    /// Does what takes long where it disturbs nothing.
-    fn work(&self, work: impl FnOnce() -> Worked + Send + 'static) {
-        let done = tokio::task::spawn_blocking(work);
-        self.working
-            .push(Box::pin(async move { done.await.unwrap_or(Worked::Given) }));
-    }
-
-    async fn command_network(&mut self, output: Output) {
-        let command = match output {
-            Output::Subscribe(topic) => NetCommand::Subscribe(Topic(topic)),
-            Output::Unsubscribe(topic) => NetCommand::Unsubscribe(Topic(topic)),
-            Output::Publish {
-                topic,
-                payload,
-                lasting,
-            } => NetCommand::Publish {
-                topic: Topic(topic),
-                payload: payload.into(),
-                lasting,
-            },
-            Output::Dial {
-                transport,
-                addresses,
-            } => match peer_id(&transport) {
-                Some(peer) => NetCommand::Dial {
-                    peer,
-                    addrs: addresses.iter().filter_map(|a| a.parse().ok()).collect(),
-                },
-                None => return,
-            },
-            Output::Allow(transports) => {
-                let members: Vec<_> = transports.iter().filter_map(peer_id).collect();
-                self.known.set_members(&members);
-                NetCommand::Allow(members)
-            }
-            Output::Block(transport) => match peer_id(&transport) {
-                Some(peer) => NetCommand::Block(peer),
-                None => return,
-            },
-            Output::Unblock(transport) => match peer_id(&transport) {
-                Some(peer) => NetCommand::Unblock(peer),
-                None => return,
-            },
-            Output::AttachRoute(route) => NetCommand::AttachRoute(RouteKey(route)),
-            Output::DetachRoute(route) => NetCommand::DetachRoute(RouteKey(route)),
-            _ => return,
-        };
-        // These must not be lost: the courier takes them at once unless it has stopped.
-        if self.net.commands.send(command).await.is_err() {
-            tracing::debug!("the network has stopped");
-        }
-    }
-
-    fn stream(&mut self, member: PublicKey) -> StreamId {
-        if let Some(stream) = self.streams.get(&member) {
-            return *stream;
-        }
-        let stream = StreamId(self.next_stream);
-        self.next_stream += 1;
-        self.streams.insert(member, stream);
-        self.opened.push((member, stream));
-        self.voice.add_stream(stream);
-        if let Some(volume) = self.volumes.get(&member) {
-            self.voice.set_volume(stream, *volume);
-        }
-        stream
     }
 
     /// How loud one member is for this person.
