@@ -351,11 +351,18 @@ fn nobody_goes_to_the_door_of_a_direct_circle_before_they_were_told_who_sees_the
     let data = folder.path().join("nobody");
     let data_name = data.to_str().unwrap();
     let who = ["--data", data_name, "--name", "Quiet Heron", "--no-sound"];
-    let mut quiet = Terminal::start(&[&["join", invite.as_str()], &who[..]].concat());
-    quiet.wait("sees your internet address");
+    let ask = || {
+        let asked = Terminal::start(&[&["join", invite.as_str()], &who[..]].concat());
+        asked.wait("sees your internet address");
+        asked
+    };
+    let mut quiet = ask();
     quiet.say("no");
     assert_eq!(quiet.ended(), Some(1));
     assert!(!data.exists(), "nothing had begun");
+    let mut quiet = ask();
+    quiet.say("yes");
+    quiet.wait("The door of \"Evening circle\"");
 }
 
 #[test]
