@@ -474,6 +474,8 @@ pub struct Member {
     pub silenced: bool,
     /// Whether their packets arrive.
     pub connection: Connection,
+    /// Whether one has received a packet of theirs, and had the key to it, since they were last here.
+    pub received: bool,
     /// How loud for me, 0.0–2.0.
     pub volume: f32,
 }

@@ -303,7 +303,8 @@ async fn whoever_floods_a_topic_is_cut_and_others_hear_each_other() {
     let rude = Rude::connect(relay.address().addr).await;
     let mut stream = rude.connection.open_uni().await.unwrap();
     stream.write_all(&preface()).await.unwrap();
-    let words = frame(0x05, &[&TOPIC.0[..], &[1; 200]].concat());
+    let topic = TOPIC.at(&relay.address().peer);
+    let words = frame(0x05, &[&topic.0[..], &[1; 200]].concat());
     let flood = async { while stream.write_all(&words.repeat(64)).await.is_ok() {} };
     tokio::time::timeout(PATIENCE, flood)
         .await
@@ -321,7 +322,8 @@ async fn a_stranger_is_told_of_no_topic_but_their_own() {
     let relay = TestRelay::new();
     let stranger = Rude::connect(relay.address().addr).await;
     let mut stream = stranger.connection.open_uni().await.unwrap();
-    let hear = [preface(), frame(0x03, &OTHER)].concat();
+    let name = Topic(OTHER).at(&relay.address().peer).0;
+    let hear = [preface(), frame(0x03, &name)].concat();
     stream.write_all(&hear).await.unwrap();
     let mut nodes = circle(&relay, 2).await;
     let [a, b] = nodes.get_disjoint_mut([0, 1]).unwrap();
@@ -334,7 +336,7 @@ async fn a_stranger_is_told_of_no_topic_but_their_own() {
         lasting: false,
     })
     .await;
-    let said = [&[0x85][..], &OTHER, b"to the stranger"].concat();
+    let said = [&[0x85][..], &name, b"to the stranger"].concat();
     assert_eq!(read_answers(&stranger, 1).await, [said]);
     relay.stop().await;
 }

@@ -4,12 +4,17 @@
 
 mod net_support;
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
 use libp2p::{PeerId, identity::Keypair};
 use net_support::{
-    LOCAL, PATIENCE, ROUTE, TOPIC, TestNode, TestRelay, by, circle, heard, heard_media,
+    LOCAL, PATIENCE, ROUTE, TOPIC, TestNode, TestRelay, WHILE, by, circle, heard, heard_media,
 };
+use quinn::crypto::rustls::QuicClientConfig;
 use undertone_node::{
     net::{NetCommand, NetEvent, NetworkConfig, Refusal, RouteKey, RouteRefusal, Topic},
     relay::{RelayConfig, RelayLimits},
@@ -20,6 +25,32 @@ fn small(limits: RelayLimits) -> TestRelay {
         limits,
         ..RelayConfig::new(Keypair::generate_ed25519(), vec![LOCAL])
     })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_says_nothing_is_heard_to_say_as_much_as_whoever_does() {
+    const SMALL: usize = 640;
+    let relay = TestRelay::new();
+    let mut nodes = circle(&relay, 2).await;
+    let (speaker, hearer) = pair(&mut nodes, 0, 1);
+    speaker.command(NetCommand::KeepUp(TOPIC)).await;
+    let small = |e: &NetEvent| match e {
+        NetEvent::Control { payload, .. } if payload.len() == SMALL => Some(payload.clone()),
+        _ => None,
+    };
+    let first = hearer.expect("something small", small).await;
+    assert_ne!(first, hearer.expect("something else", small).await);
+    let words = Bytes::from(vec![7; SMALL]);
+    let publish = NetCommand::Publish {
+        topic: TOPIC,
+        payload: words.clone(),
+        lasting: false,
+    };
+    speaker.command(publish).await;
+    let said = |e: &NetEvent| small(e).filter(|payload| *payload == words);
+    hearer.expect("what was to be said", said).await;
+    hearer.expect("something after it", small).await;
+    relay.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -562,8 +593,76 @@ async fn a_relay_that_drains_lets_circles_finish_and_nobody_in() {
             node.stop().await;
         }
     };
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     tokio::join!(drained, meanwhile);
     assert!(begun.elapsed() < PATIENCE, "it ends when all have gone");
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_drains_for_circles_at_another_operators_hub() {
+    let hub = TestRelay::new();
+    let mut config = RelayConfig::new(Keypair::generate_ed25519(), vec![LOCAL]);
+    config.entry.hubs = vec![hub.address()];
+    let entry = TestRelay::start(config);
+    let mut node = TestNode::relayed(&entry.relay.two_hop_paths()[0]);
+    node.command(NetCommand::AttachRoute(ROUTE)).await;
+    node.attached(ROUTE).await;
+    assert_eq!(entry.relay.stats().connections, 0);
+    let begun = Instant::now();
+    {
+        let mut drained = std::pin::pin!(entry.relay.drain(PATIENCE));
+        let early = tokio::time::timeout(WHILE, &mut drained).await;
+        assert!(early.is_err(), "somebody is in a circle");
+        tokio::join!(drained, node.stop());
+    }
+    assert!(begun.elapsed() < PATIENCE, "it ends when they have gone");
+    entry.stop().await;
+    hub.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_short_of_memory_takes_no_lines() {
+    let relay = small(RelayLimits {
+        memory_mib: 1,
+        ..RelayLimits::default()
+    });
+    tokio::time::sleep(WHILE).await;
+    let mut node = TestNode::relayed(&relay.path());
+    node.expect("a refusal", |e| {
+        matches!(e, NetEvent::RelayDown).then_some(())
+    })
+    .await;
+    assert_eq!(relay.relay.stats().cells_in, 0);
+    node.stop().await;
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_line_has_few_connections_at_a_hub_and_its_neighbours_have_theirs() {
+    let relay = TestRelay::new();
+    // As an entry's lines: from this machine, each from a port of its own.
+    let lines = [(); 2].map(|()| quinn::Endpoint::client(LOCAL).unwrap());
+    let connect = async |line: &quinn::Endpoint| {
+        let tls = libp2p_tls::make_client_config(&Keypair::generate_ed25519(), None).unwrap();
+        let crypto = QuicClientConfig::try_from(tls).unwrap();
+        let config = quinn::ClientConfig::new(Arc::new(crypto));
+        let connecting = line.connect_with(config, relay.address().addr, "l");
+        connecting.unwrap().await
+    };
+    let mut held = Vec::new();
+    let refused = loop {
+        match connect(&lines[0]).await {
+            Ok(connection) => held.push(connection),
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(
+        refused,
+        quinn::ConnectionError::ConnectionClosed(_)
+    ));
+    assert_eq!(held.len(), 4);
+    held.push(connect(&lines[1]).await.unwrap());
     relay.stop().await;
 }

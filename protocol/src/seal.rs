@@ -17,12 +17,13 @@ const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
 const LENGTH_BYTES: usize = 4;
 
-/// Sizes that sealed messages have on the wire, so that their length says little. The smallest holds the hello of
-/// any member of any circle.
+/// Sizes that sealed messages have on the wire, so that their length says little. The smallest holds what is said all the
+/// time, hands and turns; the next a hello of any member of any circle, with what it repeats of those.
 pub const BUCKETS: [usize; 6] = [640, 1_280, 2_560, 5_120, 10_240, 16_384];
+/// What sealing and padding add to a message at least.
+pub const SEALING_BYTES: usize = NONCE_BYTES + TAG_BYTES + LENGTH_BYTES;
 /// The longest message that fits the largest bucket.
-pub const MAX_MESSAGE_BYTES: usize =
-    BUCKETS[BUCKETS.len() - 1] - NONCE_BYTES - TAG_BYTES - LENGTH_BYTES;
+pub const MAX_MESSAGE_BYTES: usize = BUCKETS[BUCKETS.len() - 1] - SEALING_BYTES;
 
 /// Why something could not be sealed or opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -147,7 +148,21 @@ pub fn seal_padded(
     message: &[u8],
     rng: &mut impl CryptoRng,
 ) -> Result<Vec<u8>, SealError> {
-    let needed = NONCE_BYTES + TAG_BYTES + LENGTH_BYTES + message.len();
+    seal_with_room(key, context, message, 0, rng)
+}
+
+/// As [`seal_padded`], in a size that would hold so many more bytes too, so that it does not show whether they are there.
+///
+/// # Errors
+/// As [`seal_padded`].
+pub fn seal_with_room(
+    key: &Secret,
+    context: &[u8],
+    message: &[u8],
+    room: usize,
+    rng: &mut impl CryptoRng,
+) -> Result<Vec<u8>, SealError> {
+    let needed = SEALING_BYTES + message.len() + room;
     let size = BUCKETS
         .into_iter()
         .find(|bucket| *bucket >= needed)
@@ -220,6 +235,8 @@ pub fn open(key: &Secret, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Seal
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::id::Nonce;
     use crate::identity::RootSeed;
@@ -271,6 +288,13 @@ mod tests {
             assert_eq!(open_padded(&key, b"t", &sealed).unwrap(), message);
             assert_eq!(open_padded(&key, b"u", &sealed), Err(SealError::CannotOpen));
         }
+        let with_room =
+            |length| seal_with_room(&key, b"t", &vec![1; length], 700 - length, &mut rng);
+        let sizes: BTreeSet<_> = [0, 1, 500, 700]
+            .map(with_room)
+            .map(|s| s.unwrap().len())
+            .into();
+        assert_eq!(sizes, [1_280].into());
         let large = vec![0; MAX_MESSAGE_BYTES + 1];
         assert!(seal_padded(&key, b"t", &large, &mut rng).is_err());
     }

@@ -480,7 +480,7 @@ impl World {
             }
             Output::Unsubscribe(topic) => drop(self.nodes[index].topics.remove(&topic)),
             Output::Publish { topic, payload, .. } => self.publish(index, topic, &payload, None),
-            Output::AttachRoute(route) => self.nodes[index].routes.push(route),
+            Output::AttachRoute { route, .. } => self.nodes[index].routes.push(route),
             Output::DetachRoute(route) => self.nodes[index].routes.retain(|r| *r != route),
             Output::Allow(transports) => {
                 self.nodes[index].allowed = transports.into_iter().collect();

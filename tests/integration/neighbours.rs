@@ -10,6 +10,7 @@ use undertone_protocol::invite::Invite;
 use undertone_protocol::nearby::{self, Names};
 use undertone_protocol::record::RouteKind;
 use undertone_tests::netns::{Host, Internet, Nat};
+use undertone_tests::skipped;
 
 use crate::networks::alone;
 use crate::processes::{Terminal, undertone_node};
@@ -91,7 +92,7 @@ fn resolved(events: &Receiver<ServiceEvent>, time: Duration) -> bool {
 fn has_multicast() -> bool {
     let heard = Onlooker::new().is_heard();
     if !heard {
-        println!("SKIPPED: no multicast on the loopback here");
+        skipped("no multicast on the loopback here");
     }
     heard
 }
@@ -178,7 +179,7 @@ fn only_who_holds_the_invite_finds_a_circle_and_only_a_direct_one_while_it_lasts
 fn machines_of_one_network_find_each_other_by_ipv4_and_by_ipv6() {
     let _alone = alone();
     if let Err(reason) = Internet::probe() {
-        println!("SKIPPED: no network namespaces here: {reason:#}");
+        skipped(&format!("no network namespaces here: {reason:#}"));
         return;
     }
     let mut internet = Internet::new().unwrap();

@@ -8,6 +8,7 @@ use undertone_protocol::identity::{Draft, RootSeed, Secret};
 use undertone_protocol::pledge_file;
 use undertone_protocol::record::{Pledge, Record};
 use undertone_protocol::texts;
+use undertone_tests::skipped;
 
 use crate::processes::undertone_node;
 
@@ -91,9 +92,7 @@ fn a_stranger_can_tell_a_genuine_pledge_from_any_other() {
 fn a_foreign_cose_library_agrees() {
     let python = std::env::var_os("UNDERTONE_PYTHON").filter(|p| !p.is_empty());
     let Some(python) = python else {
-        eprintln!(
-            "SKIPPED: Python's cwt is not set up; tests/run does that, and sets UNDERTONE_PYTHON."
-        );
+        skipped("Python's cwt is not set up; tests/run does that, and sets UNDERTONE_PYTHON.");
         return;
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/verify_pledge.py");

@@ -1,6 +1,9 @@
 //! Nodes as processes of their own, spoken to as a person at a terminal would: killed, restarted, removed.
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -54,10 +57,15 @@ impl Terminal {
     }
 
     pub fn run(command: &mut Command) -> Self {
+        Self::run_with(command, Stdio::inherit())
+    }
+
+    /// The same, with somewhere for its log.
+    fn run_with(command: &mut Command, log: Stdio) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(log)
             .spawn()
             .unwrap();
         let printed = Arc::<Mutex<Vec<String>>>::default();
@@ -460,4 +468,94 @@ fn bad_input_is_answered_in_plain_words() {
     assert_eq!(output.status.code(), Some(2));
     assert!(told.contains("damaged"), "{told}");
     assert_eq!(std::fs::read(data.join("root")).unwrap(), b"short");
+}
+
+/// UDP ports of this machine that nobody has just now.
+fn free_ports() -> [u16; 2] {
+    let sockets = [(); 2].map(|()| UdpSocket::bind(LOOPBACK).unwrap());
+    sockets.map(|socket| socket.local_addr().unwrap().port())
+}
+
+/// What follows on each `mark` in a text, up to what is no letter and no digit.
+fn after<'a>(text: &'a str, mark: &str) -> BTreeSet<&'a str> {
+    let rests = text.split(mark).skip(1);
+    let words = rests.map(|rest| rest.split(|c: char| !c.is_alphanumeric()).next());
+    words.flatten().collect()
+}
+
+#[test]
+fn an_operator_checks_settings_and_runs_a_relay_that_drains_comes_back_and_names_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let [hub, entry] = free_ports();
+    let key = folder.path().join("relay.key");
+    let settings = format!(
+        "identity = {key:?}\ndrain_seconds = 2\n[hub]\nlisten = [\"127.0.0.1:{hub}\"]\n[entry]\nlisten = [\"127.0.0.1:{entry}\"]\n"
+    );
+    let [good, bad] = ["relay.toml", "bad.toml"].map(|name| folder.path().join(name));
+    std::fs::write(&good, &settings).unwrap();
+    std::fs::write(&bad, settings + "[limits]\nconections = 3\n").unwrap();
+    let check = |file: &Path| {
+        let mut command = Command::new(undertone_node());
+        let output = command.args(["relay", "--check"]).arg(file).output();
+        let output = output.unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let (code, text) = check(&good);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!key.exists(), "checking makes nothing");
+    let (code, text) = check(&bad);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.contains("line 8") && text.contains("conections"),
+        "{text}"
+    );
+    std::fs::write(&key, b"short").unwrap();
+    let (code, text) = check(&good);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("damaged"), "{text}");
+    std::fs::remove_file(&key).unwrap();
+
+    let log = folder.path().join("relay.log");
+    let start = || {
+        let log = File::options()
+            .append(true)
+            .create(true)
+            .open(&log)
+            .unwrap();
+        let mut program = Command::new(undertone_node());
+        // All that it would ever say of itself, and nothing of what libraries say.
+        let program = program.env("UNDERTONE_LOG", "off,undertone_node=trace");
+        let relay = Terminal::run_with(program.arg("relay").arg(&good), log.into());
+        let address = relay.wait("/p2p-circuit/").trim().to_owned();
+        (relay, address)
+    };
+    let (mut relay, address) = start();
+    let (leader, invite) = Terminal::lead(folder.path(), &["--relay", &address, "--admit-all"]);
+    let mut quiet = Terminal::join(folder.path(), "Quiet Heron", &invite);
+    quiet.wait("+ Gentle Oak is here");
+    let asked = Instant::now();
+    relay.signal(Signal::TERM);
+    relay.wait("Ending: nobody new is let in, and circles under way have 2 s");
+    assert_eq!(relay.ended(), Some(0));
+    assert!(
+        asked.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        asked.elapsed()
+    );
+    relay.wait("Ending: connections are being closed");
+
+    let (again, address_again) = start();
+    assert_eq!(address_again, address);
+    quiet.say("hand");
+    leader.wait("^ Quiet Heron would like to share");
+    let said = [relay.printed(""), again.printed("")].concat().join("\n");
+    let text = said + &std::fs::read_to_string(&log).unwrap();
+    let own = [hub, entry].map(|port| port.to_string());
+    let own = BTreeSet::from(own.each_ref().map(String::as_str));
+    assert_eq!(after(&text, "127.0.0.1/udp/"), own);
+    assert!(after(&text, "127.0.0.1:").is_subset(&own), "{text}");
+    let keys = after(&text, "12D3");
+    assert_eq!(keys, after(&address, "12D3"), "{text}");
+    assert_eq!(keys.len(), 1);
 }

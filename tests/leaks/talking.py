@@ -1,20 +1,24 @@
 """Whether captures of people's lines tell who talks.
 
-    python talking.py FOLDER CAPTURE...     FOLDER/CAPTURE.pcap beside FOLDER/turns.json, as `network-check --captures` writes them
+    python talking.py [--at-most 55 | --at-least 90] FOLDER CAPTURE...
+                            FOLDER/CAPTURE.pcap beside FOLDER/turns.json, as `network-check --captures` writes them
 
-For each capture: sizes of packets and the time between them, while its member talks and while another does; then how well
-classifiers tell windows of talking from windows of listening, trained on some turns and asked about others. 50 % is a coin.
+For each capture: sizes of packets and the time between them, while its member talks and while another does. Then how well
+classifiers tell windows of talking from windows of listening, and whole turns by a vote of their windows, trained on some stretches of
+turns and asked about others: of all lines together, and of each alone. 50 % is a coin. Ends with 1 if a classifier is right in more
+(a circle), or fewer (a control), of the windows of all lines than is said; turns have two standard errors of a coin to spare.
 """
 
+import argparse
 import json
 import struct
 import sys
 from pathlib import Path
 
 import numpy as np
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -24,6 +28,17 @@ WINDOW = 1.0
 EDGE = 0.1
 FOLDS = 5
 GROUP = 8
+TICK = 0.02
+LAGS = 10
+BIN = 0.1
+# A clock's own drift is slower than this.
+STEADY = 15.0
+
+KINDS = {
+    "forest": RandomForestClassifier(300, class_weight="balanced", min_samples_leaf=3, random_state=1, n_jobs=-1),
+    "linear": make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2_000)),
+    "boosting": HistGradientBoostingClassifier(class_weight="balanced", max_iter=100, random_state=1),
+}
 
 
 def packets(path):
@@ -43,79 +58,153 @@ def packets(path):
     return np.array(rows)
 
 
-def features(rows):
-    """What a window shows, in each direction."""
-    found = []
-    for out in (1, 0):
-        one = rows[rows[:, 1] == out]
-        gaps, sizes = np.diff(one[:, 0]) if len(one) > 1 else np.zeros(1), one[:, 2] if len(one) else np.zeros(1)
-        found += [len(one), sizes.sum(), sizes.mean(), sizes.std(), sizes.min(), sizes.max()]
+class Way:
+    """The packets of one direction."""
+
+    def __init__(self, rows):
+        self.times, self.sizes = rows[:, 0], rows[:, 2]
+        # Where each falls between two strokes of the line's clock, as a point on a circle; summed up.
+        since = self.times - self.times[0]
+        a_tick = max(1, round(len(since) * TICK / max(since[-1], TICK)))
+        self.stroke = TICK / a_tick
+        self.points = np.concatenate([[0], np.cumsum(np.exp(2j * np.pi * since / self.stroke))])
+
+    def between(self, begin, end):
+        return slice(*np.searchsorted(self.times, [begin, end]))
+
+    def lateness(self, begin, end):
+        """How much later than around this time packets come after the clock's strokes, and how much alike."""
+        part = self.between(begin, end)
+        around = self.between(begin - STEADY, end + STEADY)
+        here, there = (self.points[s.stop] - self.points[s.start] for s in (part, around))
+        return np.angle(here * np.conj(there)) * self.stroke, abs(here) / max(part.stop - part.start, 1)
+
+    def features(self, begin, end):
+        part = self.between(begin, end)
+        times, sizes = self.times[part], self.sizes[part]
+        count = len(times)
+        gaps, sizes = np.diff(times) if count > 1 else np.zeros(1), sizes if count else np.zeros(1)
+        found = [count, sizes.sum(), sizes.mean(), sizes.std(), sizes.min(), sizes.max()]
         found += [gaps.mean(), gaps.std(), *np.percentile(gaps, [1, 10, 25, 50, 75, 90, 99]), gaps.max()]
         found += [np.mean(gaps < 0.002), np.mean(gaps > 0.03), np.abs(np.diff(gaps)).mean() if len(gaps) > 1 else 0.0]
-    return found
+        # How much a gap is like those 1 to 10 before it.
+        other = gaps - gaps.mean()
+        power = (other**2).sum() or 1.0
+        found += [(other[lag:] * other[:-lag]).sum() / power for lag in range(1, LAGS + 1)]
+        bins = np.bincount(((times - begin) / BIN).astype(int), minlength=round((end - begin) / BIN))
+        return [*found, bins.var() / max(bins.mean(), 1e-9), bins.max(), *self.lateness(begin, end)]
+
+
+def features(out, back, begin, end):
+    """What a window shows: each direction, and the time from each packet in to the next one out."""
+    ins = back.times[back.between(begin, end)]
+    following = np.searchsorted(out.times, ins)
+    ins, following = ins[following < len(out.times)], following[following < len(out.times)]
+    waits = out.times[following] - ins if len(ins) else np.zeros(1)
+    spread = [waits.mean(), waits.std(), *np.percentile(waits, [5, 25, 50, 75, 95])]
+    return [*out.features(begin, end), *back.features(begin, end), *spread]
 
 
 def look(folder, name, member, turns):
-    """Windows of this capture: features, talking or not, and which stretch of turns they are of."""
+    """Windows of this capture: features, talking or not, and the number of the turn that they are of."""
     rows = packets(folder / f"{name}.pcap")
-    windows, labels, groups = [], [], []
+    if not len(rows) or rows[:, 1].all():
+        sys.exit(f"talking.py: {name}.pcap has no packets both ways")
+    out, back = (Way(rows[rows[:, 1] == way]) for way in (1, 0))
+    windows, labels, numbers = [], [], []
     for number, turn in enumerate(turns):
         at = turn["from"] + EDGE
         while at + WINDOW <= turn["to"] - EDGE:
-            inside = rows[(rows[:, 0] >= at) & (rows[:, 0] < at + WINDOW)]
-            windows.append(features(inside))
+            windows.append(features(out, back, at, at + WINDOW))
             labels.append(turn["member"] == member)
-            groups.append(number // GROUP)
+            numbers.append(number)
             at += WINDOW
     for talking in (True, False):
         chosen = np.zeros(len(rows), bool)
         for turn in (t for t in turns if (t["member"] == member) == talking):
             chosen |= (rows[:, 0] >= turn["from"]) & (rows[:, 0] < turn["to"])
-        for out in (1, 0):
-            some = rows[chosen & (rows[:, 1] == out)]
-            if not len(some):
+        for way in (1, 0):
+            some = rows[chosen & (rows[:, 1] == way)]
+            if len(some) < 2:
                 continue
             gaps = 1e3 * np.diff(some[:, 0])
             gaps = gaps[gaps < 1_000]
             print(
-                f"  {name:<10} {'talking  ' if talking else 'listening'} {'out' if out else 'in '} sizes "
+                f"  {name:<10} {'talking  ' if talking else 'listening'} {'out' if way else 'in '} sizes "
                 f"{sorted(set(some[:, 2].astype(int)))[:6]}  between packets: median {np.median(gaps):.2f} ms, "
                 f"spread (5–95 %) {np.percentile(gaps, 95) - np.percentile(gaps, 5):.2f} ms, {len(some)} packets"
             )
-    return np.array(windows), np.array(labels), np.array(groups)
+    # Each line by its own measure, so that lines can be put together.
+    windows = np.array(windows)
+    spread = windows.std(axis=0)
+    windows = (windows - windows.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    return windows, np.array(labels), np.array(numbers), np.full(len(labels), member)
 
 
-def score(windows, labels, groups):
-    """Balanced accuracy on turns that were not learnt from, of the best kind of classifier."""
-    kinds = {
-        "forest": RandomForestClassifier(300, class_weight="balanced", min_samples_leaf=3, random_state=1, n_jobs=-1),
-        "linear": make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2_000)),
-    }
-    folds = min(FOLDS, len(set(groups)))
-    found = {}
-    for kind, model in kinds.items():
-        guessed = np.zeros(len(labels), bool)
-        for learnt, asked in GroupKFold(folds).split(windows, labels, groups):
-            guessed[asked] = model.fit(windows[learnt], labels[learnt]).predict(windows[asked])
-        found[kind] = balanced_accuracy_score(labels, guessed)
-    return found
+def coin(labels):
+    """The standard error of a coin that is thrown so often, of what it gets right of either kind, in per cent."""
+    talking = labels.sum()
+    return 25 * np.sqrt(1 / max(talking, 1) + 1 / max(len(labels) - talking, 1))
+
+
+def right(chances, labels, folds):
+    """How much of either kind is told right, in per cent, if of each fold as much is said to be talking as is of the others."""
+    said = np.zeros(len(labels), bool)
+    for fold in np.unique(folds):
+        asked = folds == fold
+        said[asked] = chances[asked] > np.quantile(chances[asked], 1 - labels[~asked].mean())
+    return 100 * balanced_accuracy_score(labels, said)
+
+
+def ask(model, windows, labels, numbers, members):
+    """What the model tells right of windows, the area under its curve, and what it tells right of turns, and their labels."""
+    stretches = numbers // GROUP
+    chances, folds = np.zeros(len(labels)), np.zeros(len(labels), int)
+    splits = GroupKFold(min(FOLDS, len(set(stretches)))).split(windows, labels, stretches)
+    for fold, (learnt, asked) in enumerate(splits):
+        chances[asked] = model.fit(windows[learnt], labels[learnt]).predict_proba(windows[asked])[:, 1]
+        folds[asked] = fold
+    both = [f for f in np.unique(folds) if len(set(labels[folds == f])) == 2]
+    area = np.mean([roc_auc_score(labels[folds == f], chances[folds == f]) for f in both])
+    # A turn of a line is as likely talking as its windows are on average.
+    _, first, of = np.unique(np.stack([numbers, members]), axis=1, return_index=True, return_inverse=True)
+    votes = np.bincount(of.ravel(), weights=chances) / np.bincount(of.ravel())
+    turns = labels[first]
+    return right(chances, labels, folds), area, right(votes, turns, folds[first]), turns
 
 
 def main():
-    folder, names = Path(sys.argv[1]), sys.argv[2:]
-    turns = json.loads((folder / "turns.json").read_text())
-    whole = []
-    for name in names:
+    asks = argparse.ArgumentParser(usage=__doc__)
+    asks.add_argument("--at-most", type=float, default=100.0)
+    asks.add_argument("--at-least", type=float, default=0.0)
+    asks.add_argument("folder", type=Path)
+    asks.add_argument("captures", nargs="+")
+    args = asks.parse_args()
+    turns = json.loads((args.folder / "turns.json").read_text())
+    lines = []
+    for name in args.captures:
         member = int("".join(c for c in name if c.isdigit()) or 0)
-        windows, labels, groups = look(folder, name, member, turns)
-        # Each line by its own measure, so that lines can be put together.
-        spread = windows.std(axis=0)
-        windows = (windows - windows.mean(axis=0)) / np.where(spread > 0, spread, 1)
-        whole.append((windows, labels, groups))
-    windows, labels, groups = (np.concatenate(part) for part in zip(*whole))
-    print(f"  {len(labels)} windows of {WINDOW} s, {labels.sum()} of talking")
-    for kind, share in score(windows, labels, groups).items():
-        print(f"  {kind} tells talking from listening in {100 * share:.1f} %")
+        lines.append(look(args.folder, name, member, turns))
+    whole = [np.concatenate(part) for part in zip(*lines)]
+    labels = whole[1]
+    if not 0 < labels.sum() < len(labels):
+        sys.exit("talking.py: nobody talked, or nobody listened")
+    print(f"  {len(labels)} windows of {WINDOW} s, {labels.sum()} of talking (a coin: 50 ± {coin(labels):.1f} %)")
+    wrong = False
+    for kind, model in KINDS.items():
+        windows, area, votes, said = ask(model, *whole)
+        spare = 2 * coin(said)
+        least, most = args.at_least - spare, args.at_most + spare
+        is_wrong = not (args.at_least <= windows <= args.at_most and least <= votes <= most)
+        alone = [ask(model, *line)[0] for line in lines]
+        print(
+            f"  {kind:<8} tells talking from listening in {windows:.1f} % of windows (area under the curve {area:.3f}), "
+            f"and in {votes:.1f} % of {len(said)} turns ({max(least, 0):.1f} to {min(most, 100):.1f} are allowed); each line alone: "
+            + ", ".join(f"{score:.1f} ± {coin(line[1]):.1f}" for score, line in zip(alone, lines))
+            + (" ✘" if is_wrong else "")
+        )
+        wrong |= is_wrong
+    sys.exit(1 if wrong else 0)
 
 
 main()

@@ -207,9 +207,11 @@ impl Internet {
     /// Ends all captures, with everything on disk.
     ///
     /// # Errors
-    /// When they cannot be ended.
+    /// When they cannot be ended, or one has ended before.
     pub fn end_captures(&mut self) -> Result<()> {
         for mut capture in self.captures.drain(..) {
+            let ended = capture.try_wait()?;
+            ensure!(ended.is_none(), "a capture ended before it was to");
             run("kill", &["-INT", &capture.id().to_string()])?;
             capture.wait()?;
         }
@@ -261,6 +263,21 @@ impl Host {
         Arc::new(move |bind| TokioRuntime.wrap_udp_socket(bind_within(&path, bind)?))
     }
 
+    /// Every address that it has or comes to have, and its router's.
+    pub fn addresses(&self) -> Vec<Ipv4Addr> {
+        let elsewhere = self.gateway.map(|_| self.elsewhere());
+        [self.inside, self.outside]
+            .into_iter()
+            .chain(elsewhere)
+            .collect()
+    }
+
+    /// Its own address after its cable was moved.
+    fn elsewhere(&self) -> Ipv4Addr {
+        let [a, b, c, last] = self.inside.octets();
+        Ipv4Addr::new(a, b, c, last + 1)
+    }
+
     /// A UDP socket there.
     ///
     /// # Errors
@@ -290,9 +307,11 @@ impl Host {
             .command(Path::new("ip"))
             .args(["-4", "-o", "addr", "show", "out"])
             .output()?;
-        let [a, b, c, last] = self.inside.octets();
         let here = String::from_utf8_lossy(&listed.stdout).contains(&format!("{}/", self.inside));
-        let next = Ipv4Addr::new(a, b, c, if here { last + 1 } else { last });
+        let next = match here {
+            true => self.elsewhere(),
+            false => self.inside,
+        };
         within(&self.space, "ip", &["addr", "flush", "dev", "out"])?;
         address(&self.space, "out", &format!("{next}/24"))?;
         let via = ["route", "add", "default", "via", &gateway.to_string()];

@@ -31,7 +31,7 @@ const BEFORE: Duration = Duration::from_secs(1);
 const AFTER: Duration = Duration::from_secs(15);
 /// How long the line of somebody who moves is away.
 const AWAY: Duration = Duration::from_secs(2);
-/// Longest gap that a killed relay may leave, or a line that is back.
+/// Longest gap that a killed relay may leave, or a line that is back, or anything else.
 const LONGEST_GAP: Duration = Duration::from_secs(3);
 /// Sound that has settled when everybody is there.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -100,6 +100,10 @@ pub struct Findings {
     pub longest_other_gap: Duration,
     /// How many of those there were, over 400 ms.
     pub other_gaps: usize,
+    /// Longest time from raising a hand to having the turn.
+    pub slowest_turn: Duration,
+    /// Promises that the run did not put to the test.
+    pub untried: Vec<String>,
     /// How often an address of another member was seen, at members.
     pub seen_by_members: usize,
     /// … of any member, at hubs.
@@ -113,13 +117,22 @@ pub struct Findings {
 impl Findings {
     /// What was promised and did not happen.
     pub fn broken(&self) -> Vec<String> {
-        let mut broken = self.unheard.clone();
+        let mut broken = [self.unheard.clone(), self.untried.clone()].concat();
         let missed = |t: &&Trouble| t.longest_gap > t.away + LONGEST_GAP;
         for trouble in self.troubles.iter().filter(missed) {
             broken.push(format!(
                 "{} was missed for {:.2?}",
                 trouble.what, trouble.longest_gap
             ));
+        }
+        if self.longest_other_gap > LONGEST_GAP {
+            broken.push(format!(
+                "somebody heard nothing for {:.2?} although nothing was taken away",
+                self.longest_other_gap
+            ));
+        }
+        if self.slowest_turn > LONGEST_GAP {
+            broken.push(format!("a turn took {:.2?} to come", self.slowest_turn));
         }
         if self.seen_by_members + self.seen_by_hubs > 0 {
             broken.push("addresses were seen".into());
@@ -137,9 +150,10 @@ impl fmt::Display for Findings {
         )?;
         writeln!(
             f,
-            "  turns                         {}, {} of them unheard by somebody",
+            "  turns                         {}, {} of them unheard by somebody; they came {:.2?} after being asked for at most",
             self.turns,
-            self.unheard.len()
+            self.unheard.len(),
+            self.slowest_turn
         )?;
         for trouble in &self.troubles {
             writeln!(
@@ -247,14 +261,18 @@ pub fn run(plan: &Plan, folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Find
         seen_by_hubs: 0,
         seen_by_entries: 0,
         packets: 0,
+        slowest_turn: turns.iter().map(|t| t.waited).max().unwrap_or_default(),
+        untried: Vec::new(),
     };
     findings.judge_gaps(&watch.gaps, &lock(&taken.so_far));
-    let all: BTreeSet<Ipv4Addr> = hosts.iter().flat_map(|h| [h.inside, h.outside]).collect();
+    let all: BTreeSet<Ipv4Addr> = hosts.iter().flat_map(Host::addresses).collect();
     for (member, host) in hosts.iter().enumerate() {
-        let others = all
-            .iter()
-            .filter(|a| **a != host.inside && **a != host.outside);
+        let own = host.addresses();
+        let others = all.iter().filter(|a| !own.contains(a));
         let packets = captured(&format!("m{member}"))?;
+        if packets.is_empty() {
+            findings.untried(format!("the line of {} was not captured", names[member]));
+        }
         findings.packets += packets.len();
         findings.seen_by_members += sightings(&packets, others);
     }
@@ -265,6 +283,15 @@ pub fn run(plan: &Plan, folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Find
         match relay.is_hub {
             true => findings.seen_by_hubs += seen,
             false => findings.seen_by_entries += seen,
+        }
+    }
+    if !relays.is_empty() && findings.seen_by_entries == 0 {
+        findings.untried("entries, which see addresses, were not seen to: captures prove nothing");
+    }
+    for (every, what) in [(plan.kill_every, "killed"), (plan.move_every, "moved")] {
+        let was = |t: &Trouble| t.what.starts_with(what);
+        if every.is_some() && !findings.troubles.iter().any(was) {
+            findings.untried(format!("nothing was {what}"));
         }
     }
     Ok(findings)
@@ -475,6 +502,10 @@ fn unheard(turns: &[Turn], names: &[String]) -> Vec<String> {
 }
 
 impl Findings {
+    fn untried(&mut self, what: impl Into<String>) {
+        self.untried.push(what.into());
+    }
+
     fn judge_gaps(&mut self, gaps: &[Gap], taken: &[(String, Duration, Duration)]) {
         let of = |gap: &Gap, at: Duration| gap.from + BEFORE >= at && gap.from <= at + AFTER;
         let longest = |gaps: &[&Gap]| gaps.iter().map(|g| g.to - g.from).max().unwrap_or_default();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::sync::broadcast::error::RecvError;
-use undertone_node::api::{Circle, Command, Connection, Consent, Event, Place};
+use undertone_node::api::{Circle, Command, Consent, Event, Place};
 use undertone_node::audio::MemoryHost;
 use undertone_node::net::SocketFactory;
 use undertone_node::{NodeConfig, NodeHandle};
@@ -194,12 +194,12 @@ impl Person {
             }
         })?;
         self.inside_after = Some(begun.elapsed());
-        // Voice packets come of everybody, all the time: whoever is not away has been heard of.
+        // Voice packets come of everybody, all the time.
         self.wait(limit, "to receive somebody's voice", |person| {
             let circle = person.circle();
             circle.is_some_and(|c| {
                 let mut others = c.members.iter().filter(|m| m.key != c.me);
-                others.any(|m| m.connection != Connection::Away)
+                others.any(|m| m.received)
             })
         })?;
         self.hearing_after = Some(begun.elapsed());

@@ -56,6 +56,8 @@ pub struct Turn {
     pub to: Duration,
     /// Who heard it live.
     pub ears: Vec<usize>,
+    /// From raising the hand to having the turn.
+    pub waited: Duration,
 }
 
 /// The removal as it was seen.

@@ -126,7 +126,7 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
     }
 
     let name = people[troll].name.clone();
-    let from = begin_turn(&people, troll, &mut watch)?;
+    let (from, waited) = begin_turn(&people, troll, &mut watch)?;
     say(&format!(
         "{} {name} shares, and goes too far …",
         clock(from)
@@ -154,6 +154,7 @@ pub fn play(play: &Play, say: &mut dyn FnMut(&str)) -> Result<Take> {
         from,
         to: notice,
         ears: watch.end_turn(&people),
+        waited,
     });
     watch.pause(&people, HUSH);
     let hushed = began.elapsed();
@@ -303,11 +304,16 @@ pub fn gather(
     Ok(people)
 }
 
-fn begin_turn(people: &[Person], speaker: usize, watch: &mut Watch) -> Result<Duration> {
+/// Says when somebody has the turn whom it is given at once, and how long that took.
+fn begin_turn(
+    people: &[Person],
+    speaker: usize,
+    watch: &mut Watch,
+) -> Result<(Duration, Duration)> {
     let me = people[speaker].key()?;
     let before = turns_of(&people[speaker], &me);
     people[speaker].node.send(Command::RaiseHand);
-    let begun = Instant::now();
+    let (begun, asked) = (Instant::now(), people[speaker].now());
     while turns_of(&people[speaker], &me) == before {
         watch.pause(people, Duration::from_millis(10));
         if begun.elapsed() > TURN {
@@ -320,8 +326,9 @@ fn begin_turn(people: &[Person], speaker: usize, watch: &mut Watch) -> Result<Du
         }
     }
     people[speaker].speak(true);
-    watch.begin_turn(people, me);
-    Ok(people[speaker].now())
+    watch.begin_turn(people, me, asked);
+    let from = people[speaker].now();
+    Ok((from, from - asked))
 }
 
 fn turns_of(person: &Person, key: &PublicKey) -> usize {
@@ -340,7 +347,7 @@ pub fn take_turn(
     watch: &mut Watch,
     say: &mut dyn FnMut(&str),
 ) -> Result<Turn> {
-    let from = begin_turn(people, speaker, watch)?;
+    let (from, waited) = begin_turn(people, speaker, watch)?;
     watch.pause(people, slot.saturating_sub(Duration::from_millis(250)));
     let key = people[speaker].key()?;
     let views: Vec<_> = people.iter().map(|person| view_of(person, &key)).collect();
@@ -365,6 +372,7 @@ pub fn take_turn(
         from,
         to,
         ears,
+        waited,
     })
 }
 

@@ -18,7 +18,7 @@ const GAP: Duration = Duration::from_millis(400);
 /// A listener (by place) and one of their streams.
 type Ear = (usize, u32);
 
-/// A time in which somebody heard nothing of whoever had the turn.
+/// A time in which somebody heard nothing of whoever had the turn, and the times before it in which they heard nothing either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
     /// Who heard nothing.
@@ -34,6 +34,8 @@ pub struct Gap {
 pub struct Watch {
     last: BTreeMap<Ear, Frames>,
     turn: Option<Turn>,
+    /// Who heard nothing when the last turn ended, and since when.
+    silent_since: BTreeMap<usize, Duration>,
     /// Those over 400 ms, so far.
     pub gaps: Vec<Gap>,
 }
@@ -41,8 +43,21 @@ pub struct Watch {
 /// The turn under way: packets of all others come too, and are not heard.
 struct Turn {
     speaker: PublicKey,
+    began: Duration,
+    /// When it was asked for: whoever does not hear its beginning has heard nothing since then.
+    asked: Duration,
     /// For each listener, when the last packet was heard, and how loud the loudest was.
     heard: Vec<(Duration, f32)>,
+}
+
+impl Turn {
+    /// Since when somebody has heard nothing who heard nothing since then in this turn.
+    fn silent_since(&self, since: Duration, before: Option<&Duration>) -> Duration {
+        match since == self.began {
+            true => before.map_or(self.asked, |before| self.asked.min(*before)),
+            false => since,
+        }
+    }
 }
 
 impl Watch {
@@ -86,39 +101,45 @@ impl Watch {
             }
             let Some(turn) = &mut self.turn else { continue };
             if speaking.iter().any(|(_, id)| *id == stream.stream.0) {
-                let (last, loudest) = &mut turn.heard[listener];
-                let (from, to) = (std::mem::replace(last, now), now);
-                if to.saturating_sub(from) >= GAP {
+                let (since, to) = (std::mem::replace(&mut turn.heard[listener].0, now), now);
+                if to.saturating_sub(since) >= GAP {
+                    let from = turn.silent_since(since, self.silent_since.get(&listener));
                     self.gaps.push(Gap { listener, from, to });
                 }
+                let loudest = &mut turn.heard[listener].1;
                 *loudest = loudest.max(stream.level_db);
             }
         }
     }
 
-    /// Somebody begins to speak.
-    pub fn begin_turn(&mut self, people: &[Person], speaker: PublicKey) {
-        let heard = people.iter().map(|person| (person.now(), f32::MIN));
+    /// Somebody begins to speak, who asked for it then.
+    pub fn begin_turn(&mut self, people: &[Person], speaker: PublicKey, asked: Duration) {
+        let began = people.first().map_or(asked, Person::now);
         self.turn = Some(Turn {
             speaker,
-            heard: heard.collect(),
+            began,
+            asked,
+            heard: vec![(began, f32::MIN); people.len()],
         });
     }
 
     /// They have ended. Says who has heard them.
     pub fn end_turn(&mut self, people: &[Person]) -> Vec<usize> {
-        let Some(Turn { speaker, heard }) = self.turn.take() else {
+        let Some(turn) = self.turn.take() else {
             return Vec::new();
         };
+        let before = std::mem::take(&mut self.silent_since);
         let mut ears = Vec::new();
-        for (listener, (from, loudest)) in heard.into_iter().enumerate() {
+        for (listener, (since, loudest)) in turn.heard.iter().enumerate() {
             let person = &people[listener];
             let to = person.now();
-            let takes_part = person.circle().is_some_and(|circle| circle.me != speaker);
-            if takes_part && to.saturating_sub(from) >= GAP {
+            let takes_part = person.circle().is_some_and(|c| c.me != turn.speaker);
+            if takes_part && to.saturating_sub(*since) >= GAP {
+                let from = turn.silent_since(*since, before.get(&listener));
+                self.silent_since.insert(listener, from);
                 self.gaps.push(Gap { listener, from, to });
             }
-            if loudest > HEARD_DB {
+            if *loudest > HEARD_DB {
                 ears.push(listener);
             }
         }

@@ -263,6 +263,7 @@ pub fn member(index: u8) -> Member {
         muted: true,
         silenced: false,
         connection: Connection::Good,
+        received: true,
         volume: 1.0,
     }
 }

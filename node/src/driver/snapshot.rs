@@ -192,6 +192,7 @@ fn myself(circle: &Circle, me: &MemberView, heard: Heard, status: &VoiceStatus) 
             true => Connection::Good,
             false => Connection::Away,
         },
+        received: true,
         volume: 1.0,
     }
 }
@@ -217,6 +218,7 @@ fn member(circle: &Circle, member: &MemberView, status: &VoiceStatus) -> Member 
             true if loss > UNSTEADY_LOSS => Connection::Unsteady,
             true => Connection::Good,
         },
+        received: member.received,
         volume: circle.volumes.get(&member.key).copied().unwrap_or(1.0),
     }
 }

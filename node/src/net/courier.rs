@@ -64,6 +64,7 @@ fn handle(plane: &MediaPlane, command: NetCommand) -> Option<NetCommand> {
         NetCommand::Allow(peers) => plane.allow(peers),
         NetCommand::AttachRoute(route) if plane.is_relayed() => plane.attach(route),
         NetCommand::DetachRoute(route) if plane.is_relayed() => plane.detach(route),
+        NetCommand::KeepUp(topic) if plane.is_relayed() => plane.keep_up(topic),
         NetCommand::Subscribe(topic) if plane.is_relayed() => plane.subscribe(topic),
         NetCommand::Unsubscribe(topic) if plane.is_relayed() => plane.unsubscribe(topic),
         NetCommand::Publish {

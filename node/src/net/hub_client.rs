@@ -10,8 +10,9 @@ use libp2p::{PeerId, gossipsub::MessageId};
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    cadence::Cadence,
     limit::{Allowance, Budget, TokenBucket},
-    outbox::Outbox,
+    outbox::{Outbox, Written},
     seen::Seen,
     types::{MessageRef, NetEvent, Refusal, RouteKey, RouteRefusal, Topic},
     wire::{Frame, StreamEnd, read_frame, read_preface, write_frame},
@@ -59,18 +60,30 @@ impl Status {
 
 struct Wanted {
     route: RouteKey,
+    /// What this hub calls it.
+    name: RouteKey,
     slot: u8,
     status: Status,
 }
 
-#[derive(Default)]
+struct Heard {
+    topic: Topic,
+    /// What this hub calls it.
+    name: Topic,
+    status: Status,
+}
+
 struct State {
     /// Oldest first.
     routes: Vec<Wanted>,
     last_slot: u8,
-    topics: Vec<(Topic, Status)>,
+    topics: Vec<Heard>,
     /// What waits to be said.
     outbox: Outbox,
+    /// What is small, and is said at its own pace.
+    cadence: Cadence,
+    /// Decisions that the hub may not have got, as its connection may be dead already.
+    written: Written,
     /// Which connection's streams may change statuses; grows with each.
     generation: u64,
     /// Nothing more is coming: what waits is said, and the stream ended.
@@ -107,9 +120,25 @@ pub(crate) struct HubClient {
 }
 
 impl HubClient {
-    pub(crate) fn new(hub: PeerId, events: mpsc::Sender<NetEvent>, seen: Arc<Seen>) -> Self {
+    /// A client of this hub, on which every so often something small is said.
+    pub(crate) fn new(
+        hub: PeerId,
+        beat: Duration,
+        events: mpsc::Sender<NetEvent>,
+        seen: Arc<Seen>,
+    ) -> Self {
+        let state = State {
+            routes: Vec::new(),
+            last_slot: 0,
+            topics: Vec::new(),
+            outbox: Outbox::default(),
+            cadence: Cadence::new(beat),
+            written: Written::default(),
+            generation: 0,
+            ending: false,
+        };
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changed: watch::Sender::new(()),
             served: watch::Sender::new(false),
             hub,
@@ -132,6 +161,7 @@ impl HubClient {
             let slot = state.last_slot;
             state.routes.push(Wanted {
                 route,
+                name: route.at(&self.hub),
                 slot,
                 status: Status::Unasked,
             });
@@ -146,8 +176,12 @@ impl HubClient {
     /// Wants to hear a topic.
     pub(crate) fn subscribe(&self, topic: Topic) {
         self.change(|state| {
-            if !state.topics.iter().any(|(known, _)| *known == topic) {
-                state.topics.push((topic, Status::Unasked));
+            if !state.topics.iter().any(|heard| heard.topic == topic) {
+                state.topics.push(Heard {
+                    topic,
+                    name: topic.at(&self.hub),
+                    status: Status::Unasked,
+                });
             }
         });
     }
@@ -156,8 +190,9 @@ impl HubClient {
     /// the topic that it ends.
     pub(crate) fn unsubscribe(&self, topic: Topic) {
         self.change(|state| {
-            state.topics.retain(|(known, _)| *known != topic);
+            state.topics.retain(|heard| heard.topic != topic);
             state.outbox.give_up(topic);
+            state.cadence.give_up(topic);
         });
     }
 
@@ -165,17 +200,30 @@ impl HubClient {
     /// waits.
     pub(crate) fn publish(&self, topic: Topic, payload: Bytes, lasting: bool) {
         self.change(|state| {
-            let given_up = (state.outbox).keep(topic, payload, lasting, Instant::now());
+            let now = Instant::now();
+            if state.cadence.paces(topic, &payload, lasting) {
+                state.cadence.push(topic, payload, now);
+                return;
+            }
+            let given_up = state.outbox.keep(topic, payload, lasting, now);
             if !given_up.is_empty() {
                 tracing::debug!("too much waits for a hub");
             }
         });
     }
 
+    /// Says something small on this topic at a steady pace from now on.
+    pub(crate) fn keep_up(&self, topic: Topic) {
+        self.change(|state| state.cadence.keep_up(topic));
+    }
+
     /// Says what waits, and returns when the hub has acknowledged all of it.
     pub(crate) async fn finish(&self) {
         self.change(|state| state.ending = true);
-        let said = |served: &bool| !served && self.lock().outbox.is_empty();
+        let said = |served: &bool| {
+            let state = self.lock();
+            !served && state.outbox.is_empty() && state.cadence.is_empty()
+        };
         let _ = self.served.subscribe().wait_for(said).await;
     }
 
@@ -233,7 +281,7 @@ impl HubClient {
             changed.mark_unchanged();
             while let Some(frame) = self.outstanding(generation, &mut held)? {
                 let heard = match &frame {
-                    Frame::Hear(topic) => Some(*topic),
+                    Frame::Hear(name) => self.topic(*name),
                     _ => None,
                 };
                 write_frame(&mut stream, frame).await?;
@@ -248,9 +296,11 @@ impl HubClient {
                 let _ = stream.stopped().await;
                 return Err(StreamEnd::Gone);
             }
+            let beat = self.lock().cadence.left(Instant::now());
+            let pause = beat.map_or(RETRY_TICK, |beat| beat.min(RETRY_TICK));
             tokio::select! {
                 alive = changed.changed() => alive.map_err(|_| StreamEnd::Gone)?,
-                () = tokio::time::sleep(RETRY_TICK) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -271,11 +321,21 @@ impl HubClient {
         if !state.outbox.expired(now).is_empty() {
             tracing::debug!("messages waited too long for a hub");
         }
-        let next = state.outbox.pop_front();
-        Ok(next.map(|(topic, payload, lasting)| match lasting {
-            true => Frame::Leave(topic, payload),
-            false => Frame::Say(topic, payload),
-        }))
+        if let Some((topic, payload, lasting)) = state.outbox.pop_front() {
+            let name = topic.at(&self.hub);
+            return Ok(Some(match lasting {
+                true => {
+                    state.written.push(topic, payload.clone(), now);
+                    Frame::Leave(name, payload)
+                }
+                false => Frame::Say(name, payload),
+            }));
+        }
+        let small = match state.ending {
+            true => state.cadence.hurry(),
+            false => state.cadence.strike(now),
+        };
+        Ok(small.map(|(topic, payload)| Frame::Say(topic.at(&self.hub), payload)))
     }
 
     /// Hears the hub.
@@ -295,12 +355,12 @@ impl HubClient {
                 Frame::Refused { slot, reason } => self
                     .answer(generation, slot, Status::Refused(Instant::now()))
                     .map(|route| refused(route, reason)),
-                Frame::Unheard(topic) => self.unheard(generation, topic),
-                Frame::Said(topic, payload) if allowance.admits(payload.len(), Instant::now()) => {
-                    self.said(topic, payload, false)
+                Frame::Unheard(name) => self.unheard(generation, name),
+                Frame::Said(name, payload) if allowance.admits(payload.len(), Instant::now()) => {
+                    self.said(name, payload, false)
                 }
-                Frame::Kept(topic, payload) if allowance.admits(payload.len(), Instant::now()) => {
-                    self.said(topic, payload, true)
+                Frame::Kept(name, payload) if allowance.admits(payload.len(), Instant::now()) => {
+                    self.said(name, payload, true)
                 }
                 Frame::Said(..) | Frame::Kept(..) => None,
                 _ => return Err(StreamEnd::Protocol),
@@ -326,25 +386,23 @@ impl HubClient {
         Some(wanted.route)
     }
 
-    fn unheard(&self, generation: u64, topic: Topic) -> Option<NetEvent> {
+    fn unheard(&self, generation: u64, name: Topic) -> Option<NetEvent> {
         let mut state = self.lock();
         if state.generation != generation {
             return None;
         }
         let mut topics = state.topics.iter_mut();
-        let (_, status) = topics.find(|(known, _)| *known == topic)?;
-        *status = Status::Refused(Instant::now());
+        let heard = topics.find(|heard| heard.name == name)?;
+        heard.status = Status::Refused(Instant::now());
         Some(NetEvent::Refused {
             reason: Refusal::TooManyTopics,
         })
     }
 
     /// A message, unless its topic is not heard, or it has been heard before.
-    fn said(&self, topic: Topic, payload: Bytes, kept: bool) -> Option<NetEvent> {
-        let wanted = (self.lock().topics.iter()).any(|(known, _)| *known == topic);
-        let id = wanted
-            .then(|| self.seen.is_new(&topic, &payload, Instant::now()))
-            .flatten()?;
+    fn said(&self, name: Topic, payload: Bytes, kept: bool) -> Option<NetEvent> {
+        let topic = self.topic(name)?;
+        let id = (self.seen).is_new(&topic, &payload, kept, Instant::now())?;
         Some(NetEvent::Control {
             topic,
             payload,
@@ -355,6 +413,15 @@ impl HubClient {
                 source: self.hub,
             },
         })
+    }
+
+    /// The topic that the hub calls so, if it is heard.
+    fn topic(&self, name: Topic) -> Option<Topic> {
+        let state = self.lock();
+        let mut topics = state.topics.iter();
+        topics
+            .find(|heard| heard.name == name)
+            .map(|heard| heard.topic)
     }
 
     fn change(&self, how: impl FnOnce(&mut State)) {
@@ -375,31 +442,36 @@ impl State {
             let slot = held.slots.swap_remove(at);
             return Some(Frame::Detach { slot });
         }
-        let unwanted = |topic: &Topic| !self.topics.iter().any(|(known, _)| known == topic);
+        let unwanted = |name: &Topic| !self.topics.iter().any(|heard| heard.name == *name);
         if let Some(at) = held.topics.iter().position(unwanted) {
             return Some(Frame::Ignore(held.topics.swap_remove(at)));
         }
         let mut topics = self.topics.iter_mut();
-        if let Some((topic, status)) = topics.find(|(_, status)| status.is_due()) {
-            *status = Status::Asked;
-            if !held.topics.contains(topic) {
-                held.topics.push(*topic);
+        if let Some(heard) = topics.find(|heard| heard.status.is_due()) {
+            heard.status = Status::Asked;
+            if !held.topics.contains(&heard.name) {
+                held.topics.push(heard.name);
             }
-            return Some(Frame::Hear(*topic));
+            return Some(Frame::Hear(heard.name));
         }
         let wanted = self.routes.iter_mut().find(|w| w.status.is_due())?;
         wanted.status = Status::Asked;
-        let (slot, route) = (wanted.slot, wanted.route);
+        let (slot, route) = (wanted.slot, wanted.name);
         if !held.slots.contains(&slot) {
             held.slots.push(slot);
         }
         Some(Frame::Attach { slot, route })
     }
 
-    /// On a connection that has ended, or a new one, nothing has been asked.
+    /// On a connection that has ended, or a new one, nothing has been asked; and what the last one was told in the end
+    /// may not have come.
     fn forget_answers(&mut self) {
+        let now = Instant::now();
+        for (topic, payload) in self.written.take(now) {
+            self.outbox.keep(topic, payload, true, now);
+        }
         let routes = self.routes.iter_mut().map(|w| &mut w.status);
-        let topics = self.topics.iter_mut().map(|(_, status)| status);
+        let topics = self.topics.iter_mut().map(|heard| &mut heard.status);
         routes
             .chain(topics)
             .for_each(|status| *status = Status::Unasked);
@@ -417,13 +489,37 @@ mod tests {
     use super::*;
 
     fn client() -> HubClient {
-        HubClient::new(PeerId::random(), mpsc::channel(1).0, Arc::default())
+        let beat = Duration::from_millis(500);
+        HubClient::new(hub(), beat, mpsc::channel(1).0, Arc::default())
     }
 
     const A: RouteKey = RouteKey([1; 32]);
     const B: RouteKey = RouteKey([2; 32]);
     const C: RouteKey = RouteKey([3; 32]);
     const TOPIC: Topic = Topic([4; 32]);
+
+    fn hub() -> PeerId {
+        let mut seed = [1; 32];
+        let keypair = libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap();
+        keypair.public().to_peer_id()
+    }
+
+    fn hears(topic: Topic) -> Frame {
+        Frame::Hear(topic.at(&hub()))
+    }
+
+    fn says(text: &'static str) -> Frame {
+        Frame::Say(TOPIC.at(&hub()), text.into())
+    }
+
+    fn leaves(text: &'static str) -> Frame {
+        Frame::Leave(TOPIC.at(&hub()), text.into())
+    }
+
+    fn attaches(slot: u8, route: RouteKey) -> Frame {
+        let route = route.at(&hub());
+        Frame::Attach { slot, route }
+    }
 
     /// Everything there is to tell the hub.
     fn all(client: &HubClient, held: &mut Held) -> Vec<Frame> {
@@ -449,16 +545,10 @@ mod tests {
         client.attach(A);
         assert_eq!(client.sending_slot(), None);
         let mut held = Held::nothing();
-        assert_eq!(
-            all(&client, &mut held),
-            [Frame::Attach { slot: 1, route: A }]
-        );
+        assert_eq!(all(&client, &mut held), [attaches(1, A)]);
         assert_eq!(client.answer(0, 1, Status::Granted), Some(A));
         client.attach(B);
-        assert_eq!(
-            all(&client, &mut held),
-            [Frame::Attach { slot: 2, route: B }]
-        );
+        assert_eq!(all(&client, &mut held), [attaches(2, B)]);
         assert_eq!(
             client.sending_slot(),
             Some(1),
@@ -476,23 +566,43 @@ mod tests {
         client.publish(TOPIC, "1".into(), false);
         client.publish(TOPIC, "2".into(), true);
         client.subscribe(TOPIC);
-        let said = |text: &'static str| Frame::Say(TOPIC, text.into());
         assert_eq!(
             all(&client, &mut held),
-            [
-                Frame::Hear(TOPIC),
-                said("1"),
-                Frame::Leave(TOPIC, "2".into())
-            ]
+            [hears(TOPIC), says("1"), leaves("2")]
         );
         client.publish(TOPIC, "3".into(), false);
         client.publish(TOPIC, "4".into(), true);
         client.unsubscribe(TOPIC);
         assert_eq!(
             all(&client, &mut held),
-            [Frame::Ignore(TOPIC), Frame::Leave(TOPIC, "4".into())],
+            [Frame::Ignore(TOPIC.at(&hub())), leaves("4")],
             "what is to last outlives its topic"
         );
+    }
+
+    #[test]
+    fn what_is_small_waits_for_its_beat_and_decisions_for_nothing() {
+        let (client, mut held) = (client(), Held::nothing());
+        let small = |byte: u8| Bytes::from(vec![byte; 640]);
+        client.subscribe(TOPIC);
+        client.keep_up(TOPIC);
+        assert_eq!(all(&client, &mut held).len(), 2, "heard, and a filler");
+        client.publish(TOPIC, small(1), false);
+        client.publish(TOPIC, small(2), true);
+        let name = TOPIC.at(&hub());
+        assert_eq!(all(&client, &mut held), [Frame::Leave(name, small(2))]);
+        client.change(|state| state.ending = true);
+        assert_eq!(all(&client, &mut held), [Frame::Say(name, small(1))]);
+    }
+
+    #[test]
+    fn a_decision_is_told_again_after_a_connection_that_has_ended() {
+        let (client, mut held) = (client(), Held::nothing());
+        client.publish(TOPIC, "1".into(), true);
+        client.publish(TOPIC, "2".into(), false);
+        assert_eq!(all(&client, &mut held), [leaves("1"), says("2")]);
+        client.lock().forget_answers();
+        assert_eq!(all(&client, &mut held), [leaves("1")]);
     }
 
     #[test]
@@ -504,7 +614,7 @@ mod tests {
         client.publish(TOPIC, "1".into(), true);
         let first = all(&client, &mut held);
         assert!((48..52).contains(&(first.len() - 1)), "{}", first.len());
-        assert_eq!(first.last(), Some(&Frame::Leave(TOPIC, "1".into())));
+        assert_eq!(first.last(), Some(&leaves("1")));
         held.requests = TokenBucket::new(REQUESTS, Instant::now());
         assert!(matches!(
             all(&client, &mut held).as_slice(),
@@ -516,22 +626,23 @@ mod tests {
     fn a_topic_refused_is_told_and_asked_for_again_later() {
         let (client, mut held) = (client(), Held::nothing());
         client.subscribe(TOPIC);
-        assert_eq!(all(&client, &mut held), [Frame::Hear(TOPIC)]);
-        assert!(client.unheard(0, TOPIC).is_some());
+        assert_eq!(all(&client, &mut held), [hears(TOPIC)]);
+        assert!(client.unheard(0, TOPIC.at(&hub())).is_some());
         assert_eq!(all(&client, &mut held), []);
-        if let Some((_, status)) = client.lock().topics.first_mut() {
-            *status = Status::Refused(Instant::now().checked_sub(RETRY).unwrap());
+        if let Some(heard) = client.lock().topics.first_mut() {
+            heard.status = Status::Refused(Instant::now().checked_sub(RETRY).unwrap());
         }
-        assert_eq!(all(&client, &mut held), [Frame::Hear(TOPIC)]);
+        assert_eq!(all(&client, &mut held), [hears(TOPIC)]);
     }
 
     #[test]
     fn only_what_is_heard_for_the_first_time_on_a_wanted_topic_is_told() {
-        let client = client();
-        assert!(client.said(TOPIC, "stray".into(), false).is_none());
+        let (client, name) = (client(), TOPIC.at(&hub()));
+        assert!(client.said(name, "stray".into(), false).is_none());
         client.subscribe(TOPIC);
-        assert!(client.said(TOPIC, "words".into(), false).is_some());
-        assert!(client.said(TOPIC, "words".into(), false).is_none());
+        assert!(client.said(TOPIC, "stray".into(), false).is_none());
+        assert!(client.said(name, "words".into(), false).is_some());
+        assert!(client.said(name, "words".into(), false).is_none());
     }
 
     #[test]
@@ -542,7 +653,7 @@ mod tests {
         client.lock().generation = 2;
         assert!(client.outstanding(1, &mut Held::nothing()).is_err());
         assert_eq!(client.answer(1, 1, Status::Granted), None);
-        assert!(client.unheard(1, TOPIC).is_none());
+        assert!(client.unheard(1, TOPIC.at(&hub())).is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Token buckets: so many a second, and a burst.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A rate and the burst allowed above it.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize, serde::Serialize)]
@@ -46,6 +46,13 @@ impl TokenBucket {
         self.tokens -= tokens;
     }
 
+    /// How long it takes until nothing is owed.
+    pub(crate) fn owes_for(&mut self, now: Instant) -> Duration {
+        self.fill(now);
+        let owed = (-self.tokens).max(0.0) / self.budget.per_second;
+        Duration::try_from_secs_f64(owed).unwrap_or(Duration::MAX)
+    }
+
     /// Whether `tokens` are there.
     pub(crate) fn holds(&mut self, tokens: f64, now: Instant) -> bool {
         self.fill(now);
@@ -83,8 +90,6 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -102,6 +107,23 @@ mod tests {
             .filter(|ms| bucket.take(1.0, start + Duration::from_millis(*ms)))
             .count();
         assert!((99..=100).contains(&later), "{later}");
+    }
+
+    #[test]
+    fn what_is_owed_is_paid_in_time() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::new(
+            Budget {
+                per_second: 100.0,
+                burst: 5.0,
+            },
+            start,
+        );
+        assert_eq!(bucket.owes_for(start), Duration::ZERO);
+        bucket.owe(55.0, start);
+        assert_eq!(bucket.owes_for(start), Duration::from_millis(500));
+        let later = start + Duration::from_millis(500);
+        assert_eq!(bucket.owes_for(later), Duration::ZERO);
     }
 
     #[test]

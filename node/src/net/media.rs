@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -80,12 +80,16 @@ pub(crate) struct MediaPlane {
 impl MediaPlane {
     pub(crate) fn new(
         hubs: &[RelayAddress],
+        beat: Duration,
         registry: Arc<Registry>,
         events: &mpsc::Sender<NetEvent>,
         tasks: Tasks,
     ) -> Arc<Self> {
         let seen = Arc::default();
-        let client = |hub: PeerId| Arc::new(HubClient::new(hub, events.clone(), Arc::clone(&seen)));
+        let client = |hub: PeerId| {
+            let seen = Arc::clone(&seen);
+            Arc::new(HubClient::new(hub, beat, events.clone(), seen))
+        };
         let hubs: Vec<_> = hubs
             .iter()
             .map(|hub| (hub.peer, client(hub.peer)))
@@ -147,6 +151,10 @@ impl MediaPlane {
 
     pub(crate) fn unsubscribe(&self, topic: Topic) {
         self.at_hubs(|hub| hub.unsubscribe(topic));
+    }
+
+    pub(crate) fn keep_up(&self, topic: Topic) {
+        self.at_hubs(|hub| hub.keep_up(topic));
     }
 
     pub(crate) fn publish(&self, topic: Topic, payload: &Bytes, lasting: bool) {

@@ -28,6 +28,7 @@
 mod address;
 mod backlog;
 mod behaviour;
+mod cadence;
 mod choice;
 mod congestion;
 mod courier;
@@ -54,6 +55,7 @@ pub(crate) mod wire;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use libp2p::{PeerId, identity::Keypair};
 use tokio::sync::mpsc;
@@ -74,6 +76,7 @@ pub use types::{
 
 pub(crate) use backlog::Backlog;
 pub(crate) use behaviour::{Behaviour, BehaviourEvent, BehaviourLimits};
+use cadence::Cadence;
 pub(crate) use gate::{Gate, GateLimits, Trusted, source};
 pub(crate) use line::Metronome;
 use line::{LineConfig, cells};
@@ -273,10 +276,10 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
     let quic = QuicConfig::new(&config.keypair, Buffers::NODE)?;
 
     let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
-    let (binds, hubs, sockets) = match config.route {
+    let (binds, hubs, beat, sockets) = match config.route {
         Route::Direct if config.listen.is_empty() => return Err(NetError::NothingToListenOn),
         Route::Relayed(relayed) if relayed.hubs.is_empty() => return Err(NetError::NoHub),
-        Route::Direct => (config.listen, Vec::new(), config.socket),
+        Route::Direct => (config.listen, Vec::new(), Duration::ZERO, config.socket),
         Route::Relayed(relayed) => {
             let line = LineConfig {
                 entries: relayed.entries,
@@ -287,8 +290,9 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
                 events: events_tx.clone(),
             };
             let binds: BTreeSet<_> = line.hubs.iter().map(unspecified).collect();
+            let beat = Cadence::beat(relayed.members, relayed.pace);
             let sockets = line::start(line, &tasks)?;
-            (binds.into_iter().collect(), relayed.hubs, sockets)
+            (binds.into_iter().collect(), relayed.hubs, beat, sockets)
         }
     };
     let listens = hubs.is_empty();
@@ -314,7 +318,13 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
     let (swarm_tx, swarm_rx) = mpsc::channel(courier::SWARM_QUEUE);
 
     let registry = Registry::new();
-    let plane = media::MediaPlane::new(&hubs, Arc::clone(&registry), &events_tx, tasks.clone());
+    let plane = media::MediaPlane::new(
+        &hubs,
+        beat,
+        Arc::clone(&registry),
+        &events_tx,
+        tasks.clone(),
+    );
     let observer: Weak<dyn Observer> = Arc::downgrade(&plane) as Weak<dyn Observer>;
     registry.observe(observer);
     let (policy, gossip) = match listens {

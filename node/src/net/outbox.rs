@@ -15,6 +15,10 @@ const MAX_MESSAGES: usize = 128;
 const MAX_BYTES: usize = 1024 * 1024;
 /// How long a message waits.
 const MAX_AGE: Duration = Duration::from_secs(60);
+/// A connection that has swallowed something is known to be dead after this.
+const ON_ITS_WAY: Duration = Duration::from_secs(15);
+/// Decisions remembered that long, at most.
+const MAX_WRITTEN: usize = 16;
 
 struct Waiting {
     topic: Topic,
@@ -31,7 +35,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Keeps a message; returns those given up to make room, oldest first.
+    /// Keeps a message; returns those given up to make room: what is too old, then the oldest that is not to last.
     pub(crate) fn keep(
         &mut self,
         topic: Topic,
@@ -47,13 +51,32 @@ impl Outbox {
             since: now,
         });
         let mut given_up = Vec::new();
-        while self.waiting.len() > MAX_MESSAGES || self.bytes > MAX_BYTES {
-            match self.pop_front() {
-                Some(message) => given_up.push(message),
+        while self.is_full() {
+            if given_up.is_empty() {
+                given_up = self.expired(now);
+                if !self.is_full() {
+                    break;
+                }
+            }
+            let passing = self.waiting.iter().position(|w| !w.lasting);
+            match self.waiting.remove(passing.unwrap_or_default()) {
+                Some(Waiting {
+                    topic,
+                    payload,
+                    lasting,
+                    ..
+                }) => {
+                    self.bytes -= payload.len();
+                    given_up.push((topic, payload, lasting));
+                }
                 None => break,
             }
         }
         given_up
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting.len() > MAX_MESSAGES || self.bytes > MAX_BYTES
     }
 
     /// Messages that have waited too long, oldest first; what is to last waits on.
@@ -99,6 +122,29 @@ impl Outbox {
     }
 }
 
+/// Decisions written to a connection, which may have been dead by then. Time is an argument.
+#[derive(Default)]
+pub(crate) struct Written(VecDeque<(Instant, Topic, Bytes)>);
+
+impl Written {
+    /// One was written.
+    pub(crate) fn push(&mut self, topic: Topic, payload: Bytes, now: Instant) {
+        if self.0.len() >= MAX_WRITTEN {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, topic, payload));
+    }
+
+    /// Takes out those that may have been lost with the connection.
+    pub(crate) fn take(&mut self, now: Instant) -> Vec<(Topic, Bytes)> {
+        let lost = |when: &Instant| now.saturating_duration_since(*when) < ON_ITS_WAY;
+        let written = self.0.drain(..).filter(|(when, ..)| lost(when));
+        written
+            .map(|(_, topic, payload)| (topic, payload))
+            .collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +173,43 @@ mod tests {
         assert_eq!(given_up, [(A, Bytes::from(vec![0]), true)]);
         let big = Bytes::from(vec![0; MAX_BYTES]);
         assert_eq!(outbox.keep(B, big, true, now).len(), MAX_MESSAGES);
+    }
+
+    #[test]
+    fn what_passes_makes_room_for_what_is_to_last() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        outbox.keep(A, Bytes::from("removal"), true, now);
+        for i in 0..MAX_MESSAGES {
+            let given_up = outbox.keep(B, Bytes::from(vec![i as u8]), false, now);
+            assert!(given_up.iter().all(|(_, _, lasting)| !lasting));
+        }
+        let later = now + MAX_AGE;
+        let given_up = outbox.keep(B, Bytes::from("new"), false, later);
+        assert_eq!(
+            given_up.len(),
+            MAX_MESSAGES - 1,
+            "what was too old goes first"
+        );
+        assert!(
+            outbox
+                .keep(B, Bytes::from("newer"), false, later)
+                .is_empty()
+        );
+        assert_eq!(outbox.take(A), ["removal"]);
+        assert_eq!(outbox.take(B), ["new", "newer"]);
+    }
+
+    #[test]
+    fn decisions_are_written_again_when_their_connection_ends_soon() {
+        let (mut written, now) = (Written::default(), Instant::now());
+        written.push(A, Bytes::from("old"), now);
+        written.push(A, Bytes::from("new"), now + Duration::from_secs(1));
+        assert_eq!(written.take(now + ON_ITS_WAY), [(A, Bytes::from("new"))]);
+        assert!(written.take(now).is_empty(), "once");
+        for i in 0..=MAX_WRITTEN {
+            written.push(A, Bytes::from(vec![i as u8]), now);
+        }
+        assert_eq!(written.take(now).len(), MAX_WRITTEN);
     }
 
     #[test]

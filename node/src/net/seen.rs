@@ -30,9 +30,17 @@ struct State {
 pub(crate) struct Seen(Mutex<State>);
 
 impl Seen {
-    /// The message's name, if it has not come within two minutes.
-    pub(crate) fn is_new(&self, topic: &Topic, data: &[u8], now: Instant) -> Option<Id> {
+    /// The message's name, if it has not come within two minutes. One that was kept is another: a hub cannot hide what
+    /// is said now by saying that it had kept it.
+    pub(crate) fn is_new(
+        &self,
+        topic: &Topic,
+        data: &[u8],
+        kept: bool,
+        now: Instant,
+    ) -> Option<Id> {
         let id: Id = Sha256::new()
+            .chain_update([u8::from(kept)])
             .chain_update(topic.0)
             .chain_update(data)
             .finalize()
@@ -59,17 +67,19 @@ mod tests {
     fn a_message_is_new_once_on_each_topic_and_again_later() {
         let (seen, now) = (Seen::default(), Instant::now());
         let [one, two] = [Topic([1; 32]), Topic([2; 32])];
-        assert!(seen.is_new(&one, b"words", now).is_some());
-        assert!(seen.is_new(&one, b"words", now + SPAN / 2).is_none());
-        assert!(seen.is_new(&two, b"words", now).is_some());
-        assert!(seen.is_new(&one, b"words", now + SPAN).is_some());
+        let is_new = |topic, kept, after| seen.is_new(topic, b"words", kept, now + after).is_some();
+        assert!(is_new(&one, true, Duration::ZERO));
+        assert!(is_new(&one, false, Duration::ZERO), "although one was kept");
+        assert!(!is_new(&one, false, SPAN / 2));
+        assert!(is_new(&two, false, Duration::ZERO));
+        assert!(is_new(&one, false, SPAN));
     }
 
     #[test]
     fn no_more_are_remembered_than_may_be() {
         let (seen, now) = (Seen::default(), Instant::now());
         for i in 0..=MAX as u64 {
-            seen.is_new(&Topic([0; 32]), &i.to_be_bytes(), now);
+            seen.is_new(&Topic([0; 32]), &i.to_be_bytes(), false, now);
         }
         let state = seen.0.lock().unwrap();
         assert_eq!((state.known.len(), state.order.len()), (MAX, MAX));

@@ -224,7 +224,10 @@ impl NodeSwarm {
             }
             NetCommand::AttachRoute(_) => self.refuse(Refusal::RouteInDirectCircle),
             // Carried out by the courier.
-            NetCommand::DetachRoute(_) | NetCommand::Allow(_) | NetCommand::Media(_) => {}
+            NetCommand::DetachRoute(_)
+            | NetCommand::KeepUp(_)
+            | NetCommand::Allow(_)
+            | NetCommand::Media(_) => {}
         }
     }
 

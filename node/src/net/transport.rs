@@ -272,11 +272,11 @@ pub(crate) fn pass(
     gate: &Arc<Gate>,
     incoming: quinn::Incoming,
 ) -> Option<(Result<quinn::Connecting, quinn::ConnectionError>, Place)> {
-    let (address, proven) = (
-        incoming.remote_address().ip(),
+    let (remote, proven) = (
+        incoming.remote_address(),
         incoming.remote_address_validated(),
     );
-    match gate.ask(address, proven, Instant::now()) {
+    match gate.ask(remote, proven, Instant::now()) {
         Answer::Welcome(place) => return Some((incoming.accept(), place)),
         Answer::Prove => {
             // Whoever brought a token back is proven, and is not asked again.
@@ -303,7 +303,7 @@ async fn handshake(
         .await
         .ok_or(TransportError::Blocked)?;
     if let Some(place) = &mut place {
-        place.established();
+        place.established(connection.clone());
     }
     Ok((peer, Muxer::new(connection, registration, place)))
 }

@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr};
 
 use bytes::Bytes;
 use libp2p::{PeerId, gossipsub::MessageId};
+use sha2::{Digest, Sha256};
 
 /// An opaque gossip topic. Whoever knows it can subscribe, so it is never printed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,6 +14,31 @@ impl fmt::Debug for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Topic(..)")
     }
+}
+
+impl Topic {
+    /// What it is called at this hub: no hub learns what it is called at another, and can do nothing there.
+    #[must_use]
+    pub fn at(&self, hub: &PeerId) -> Self {
+        Self(name_at(b"undertone/1/topic-at-hub", &self.0, hub))
+    }
+}
+
+impl RouteKey {
+    /// What it is called at this hub, as [`Topic::at`].
+    #[must_use]
+    pub fn at(&self, hub: &PeerId) -> Self {
+        Self(name_at(b"undertone/1/route-at-hub", &self.0, hub))
+    }
+}
+
+fn name_at(kind: &[u8], name: &[u8; 32], hub: &PeerId) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(kind)
+        .chain_update(name)
+        .chain_update(hub.to_bytes())
+        .finalize()
+        .into()
 }
 
 /// A media route at a relay. Whoever knows it can attach, so it is never printed.
@@ -84,6 +110,9 @@ pub enum NetCommand {
     Block(PeerId),
     /// Refuse this peer no longer.
     Unblock(PeerId),
+    /// From now on something of the smallest size is said on this topic at a steady pace, whether there is something to
+    /// say or not, so that hubs do not see who has (relayed circles only).
+    KeepUp(Topic),
     /// Take a slot on a media route of the relay. With two attached already, the older is given up.
     AttachRoute(RouteKey),
     /// Give the slot back; nothing more is heard from that route, from this moment.
@@ -235,6 +264,7 @@ impl fmt::Debug for NetCommand {
             Self::Allow(peers) => write!(f, "Allow({} peers)", peers.len()),
             Self::Block(_) => f.write_str("Block"),
             Self::Unblock(_) => f.write_str("Unblock"),
+            Self::KeepUp(_) => f.write_str("KeepUp"),
             Self::AttachRoute(_) => f.write_str("AttachRoute"),
             Self::DetachRoute(_) => f.write_str("DetachRoute"),
             Self::Media(packet) => write!(f, "Media({} bytes)", packet.len()),
@@ -270,6 +300,21 @@ impl fmt::Debug for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_tells_nothing_of_the_name_elsewhere() {
+        let [one, two] = [1, 2].map(|seed| {
+            let mut seed = [seed; 32];
+            let keypair = libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap();
+            keypair.public().to_peer_id()
+        });
+        let (topic, route) = (Topic([7; 32]), RouteKey([7; 32]));
+        assert_eq!(topic.at(&one), topic.at(&one));
+        let names = [topic.at(&one).0, topic.at(&two).0, route.at(&one).0];
+        let different: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len());
+        assert_eq!(names[0][..4], [0xf7, 0x92, 0x3d, 0xed], "docs/protocol.md");
+    }
 
     #[test]
     fn debug_shows_no_address_peer_or_content() {

@@ -42,7 +42,7 @@ pub struct HubFile {
     pub listen: Vec<SocketAddr>,
     /// Addresses that leaders are given, where they are not the machine's own: behind a router, in a container.
     pub public: Vec<SocketAddr>,
-    /// Other operators' entries, whose members come from one address: no limit for each address holds for them.
+    /// Other operators' entries, whose members come from one address: limits hold for each of their lines instead.
     pub entries: Vec<IpAddr>,
 }
 
@@ -303,6 +303,8 @@ mod tests {
         assert!(error("limits.messages = { per_second = 1 }").contains("burst"));
         assert!(error("directory.refuse = [\"ab\"]").contains("64 hexadecimal"));
         assert!(error("limits.listings = 301").contains("at once"));
+        assert!(error("limits.connections = 600").contains("limits.routes"));
+        assert!(error("limits.topics = 1024").contains("connections times topics_per_client"));
         assert!(error("operator.keeps = \"\"").contains("keeps"));
     }
 

@@ -5,7 +5,7 @@
 //! after another: so many of one source, so many of all clients, and some for other relays, whatever clients do.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -68,6 +68,8 @@ struct Budgets {
     clients: TokenBucket,
     links: TokenBucket,
     sources: HashMap<SocketAddr, TokenBucket>,
+    /// Clients one of whose stamps is being looked at.
+    looked_at: HashSet<SocketAddr>,
 }
 
 impl Budgets {
@@ -76,10 +78,12 @@ impl Budgets {
             clients: TokenBucket::new(CLIENTS, now),
             links: TokenBucket::new(LINKS, now),
             sources: HashMap::new(),
+            looked_at: HashSet::new(),
         }
     }
 
-    /// Whether another stamp can be looked at for them.
+    /// Whether another stamp can be looked at for them, of clients one at a time. It is taken for unpaid until it is
+    /// [settled](Self::settle).
     fn take(&mut self, from: Bringer, now: Instant) -> bool {
         let source = match from {
             Bringer::Link => return self.links.take(1.0, now),
@@ -93,18 +97,27 @@ impl Budgets {
                 return false;
             }
         }
+        if self.looked_at.contains(&source) {
+            return false;
+        }
         let bucket = self.sources.entry(source);
-        bucket
+        let taken = bucket
             .or_insert_with(|| TokenBucket::new(SOURCE, now))
             .take(1.0, now)
-            && self.clients.take(1.0, now)
+            && self.clients.take(1.0, now);
+        if taken {
+            self.looked_at.insert(source);
+        }
+        taken
     }
 
-    /// They had us look at a stamp that is not paid for.
-    fn charge(&mut self, from: Bringer, now: Instant) {
-        if let Bringer::Client(source) = from
-            && let Some(bucket) = self.sources.get_mut(&source)
-        {
+    /// The stamp was looked at; one that was not paid for costs them more.
+    fn settle(&mut self, from: Bringer, paid: bool, now: Instant) {
+        let Bringer::Client(source) = from else {
+            return;
+        };
+        self.looked_at.remove(&source);
+        if let Some(bucket) = self.sources.get_mut(&source).filter(|_| !paid) {
             bucket.owe(UNPAID, now);
         }
     }
@@ -143,8 +156,9 @@ impl TopicDirectory {
             let listing = Arc::clone(&listing);
             tokio::task::spawn_blocking(move || listing.work())
         };
-        let Ok(Some(work)) = looked_at.await else {
-            self.budgets().charge(from, Instant::now());
+        let work = looked_at.await.ok().flatten();
+        self.budgets().settle(from, work.is_some(), Instant::now());
+        let Some(work) = work else {
             return Taken::Unpaid;
         };
         if let Err(why) = self.directory().take(listing, work) {
@@ -208,17 +222,26 @@ mod tests {
     fn one_source_does_not_take_what_others_and_relays_need() {
         let (now, mut budgets) = (Instant::now(), Budgets::new(Instant::now()));
         let source = |n: u16| Bringer::Client(SocketAddr::from(([127, 0, 0, 1], n)));
-        let looked_at = (0..1_000).filter(|_| budgets.take(source(1), now)).count();
-        assert_eq!(looked_at, SOURCE.burst as usize);
-        assert!(budgets.take(source(2), now), "somebody else");
+        assert!(budgets.take(source(1), now));
+        assert!(!budgets.take(source(1), now), "one at a time");
+        budgets.settle(source(1), true, now);
+        let mut takes = |n: u16, paid: bool, now: Instant| {
+            let taken = budgets.take(source(n), now);
+            if taken {
+                budgets.settle(source(n), paid, now);
+            }
+            taken
+        };
+        let looked_at = (0..1_000).filter(|_| takes(1, true, now)).count();
+        assert_eq!(looked_at, SOURCE.burst as usize - 1);
+        assert!(takes(2, true, now), "somebody else");
         for n in 0..1_000 {
-            budgets.take(source(n), now);
+            takes(n, true, now);
         }
-        assert!(!budgets.take(source(2_000), now), "all clients together");
-        assert!(budgets.take(Bringer::Link, now));
+        assert!(!takes(2_000, true, now), "all clients together");
         let later = now + Duration::from_secs(60);
-        assert!(budgets.take(source(2_000), later));
-        budgets.charge(source(2_000), later);
+        assert!(takes(2_000, false, later));
+        assert!(budgets.take(Bringer::Link, now));
         assert!(!budgets.take(source(2_000), later + Duration::from_secs(25)));
         assert!(budgets.take(source(2_000), later + Duration::from_secs(35)));
     }
@@ -227,8 +250,12 @@ mod tests {
     fn sources_are_remembered_in_limited_number() {
         let (now, mut budgets) = (Instant::now(), Budgets::new(Instant::now()));
         for n in 0..20_000u16 {
-            budgets.take(Bringer::Client(([127, 0, 0, 1], n).into()), now);
+            let from = Bringer::Client(([127, 0, 0, 1], n).into());
+            if budgets.take(from, now) {
+                budgets.settle(from, true, now);
+            }
         }
+        assert!(budgets.looked_at.is_empty());
         assert!(budgets.sources.len() <= MOST_SOURCES);
         let later = now + Duration::from_secs(600);
         assert!(budgets.take(Bringer::Client(([127, 0, 0, 2], 1).into()), later));

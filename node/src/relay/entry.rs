@@ -29,6 +29,12 @@ const CELLS: Budget = Budget {
     per_second: 60.0,
     burst: 60.0,
 };
+/// Packets of a member that are sent on: a voice has fifty a second, and those of fifteen others are acknowledged up to 375
+/// times. Cells full of the smallest packets would have four times as many.
+const PACKETS: Budget = Budget {
+    per_second: 600.0,
+    burst: 600.0,
+};
 /// Pause while a hub is away.
 const AWAY: Duration = Duration::from_millis(20);
 /// Largest packet of a hub.
@@ -69,7 +75,7 @@ impl Entry {
                 let Ok(Ok(connection)) = connection else {
                     return;
                 };
-                place.established();
+                place.established(connection.clone());
                 let room = entry.counters.lines.fetch_add(1, Relaxed);
                 entry
                     .line(&connection, room < u64::from(entry.limits.lines))
@@ -110,15 +116,17 @@ impl Entry {
             cells: open.cells,
             tick: tick(open.pace.unwrap_or_default()),
         };
+        let ways = match has_room && open.is_sound() {
+            true => ways(&self.hubs, &open.hubs),
+            false => Vec::new(),
+        };
         let mut sockets = Vec::new();
-        for hub in open.is_sound().then_some(open.hubs).into_iter().flatten() {
+        for way in ways {
             // The others may be reached all the same.
-            sockets.push(
-                match hub.parse().ok().and_then(|named| self.reached_at(named)) {
-                    Some(at) => socket_to(at).await,
-                    None => None,
-                },
-            );
+            sockets.push(match way {
+                Some(at) => socket_to(at).await,
+                None => None,
+            });
         }
         let opened = match (has_room, sockets.iter().any(Option::is_some)) {
             (false, _) => Opened::Full,
@@ -129,11 +137,6 @@ impl Entry {
         say(&mut answers, &Answer { opened, card }).await.ok()?;
         let _ = answers.finish();
         (opened == Opened::Yes).then_some((clock, sockets))
-    }
-
-    fn reached_at(&self, named: SocketAddr) -> Option<SocketAddr> {
-        let hub = self.hubs.iter().find(|(name, _)| *name == named);
-        hub.map(|(_, at)| *at)
     }
 
     /// Packets of a hub, to wait for cells.
@@ -178,16 +181,19 @@ impl Entry {
     async fn receive(&self, connection: &quinn::Connection, sockets: &[Option<UdpSocket>]) {
         let begun = Instant::now();
         let mut bucket = TokenBucket::new(CELLS, begun);
+        let mut packets = TokenBucket::new(PACKETS, begun);
         let mut excess = TokenBucket::new(self.limits.excess, begun);
         let mut unpacker = Unpacker::default();
         while let Ok(Ok(cell)) = tokio::time::timeout(GONE_AFTER, connection.read_datagram()).await
         {
             let now = Instant::now();
             count(&self.counters.cells_in);
+            // What is too much is lost, as what full buffers do not take: any network may do that.
             let sound = bucket.take(1.0, now)
                 && unpacker.cell(cell, |channel, packet| {
-                    if let Some(Some(socket)) = sockets.get(usize::from(channel)) {
-                        // Full buffers lose it, as any network may.
+                    if let Some(Some(socket)) = sockets.get(usize::from(channel))
+                        && packets.take(1.0, now)
+                    {
                         let _ = socket.try_send(&packet);
                     }
                 });
@@ -200,6 +206,17 @@ impl Entry {
     }
 }
 
+/// Where the hubs are reached that a member names; each by the first of its names only.
+fn ways(known: &[(SocketAddr, SocketAddr)], named: &[String]) -> Vec<Option<SocketAddr>> {
+    let mut ways = Vec::new();
+    for hub in named.iter().map(|hub| hub.parse::<SocketAddr>()) {
+        let way = known.iter().find(|(name, _)| hub.as_ref() == Ok(name));
+        let way = way.map(|(_, at)| *at);
+        ways.push(way.filter(|at| !ways.contains(&Some(*at))));
+    }
+    ways
+}
+
 async fn socket_to(hub: SocketAddr) -> Option<UdpSocket> {
     let any: SocketAddr = match hub {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -208,4 +225,24 @@ async fn socket_to(hub: SocketAddr) -> Option<UdpSocket> {
     let socket = UdpSocket::bind(any).await.ok()?;
     socket.connect(hub).await.ok()?;
     Some(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_with_two_names_is_reached_once() {
+        let at = |last: u8| SocketAddr::from(([192, 0, 2, last], 4433));
+        let known = [(at(1), at(9)), (at(2), at(9)), (at(3), at(8))];
+        let named = [
+            "192.0.2.1:4433",
+            "192.0.2.2:4433",
+            "nowhere",
+            "192.0.2.3:4433",
+            "192.0.2.4:4433",
+        ];
+        let found = ways(&known, &named.map(str::to_owned));
+        assert_eq!(found, [Some(at(9)), None, None, Some(at(8)), None]);
+    }
 }

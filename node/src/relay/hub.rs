@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -20,7 +21,7 @@ use super::{
     stats::{Counters, RelayStats, count},
     topics::Topics,
 };
-use crate::net::{Observer, RouteKey, RouteRefusal, Tasks, Topic, Trusted, wire};
+use crate::net::{CLOSE_EXCESS, Observer, RouteKey, RouteRefusal, Tasks, Topic, Trusted, wire};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -29,6 +30,8 @@ struct Member {
     connection: quinn::Connection,
     peer: PeerId,
     slot: u8,
+    /// Where it comes from: one line, or one address.
+    source: SocketAddr,
 }
 
 /// The connections attached to a route.
@@ -134,12 +137,20 @@ impl Hub {
             // A client that lost its connection returns on a new one; its old place is not to keep it out.
             members.retain(|m| m.peer != session.peer);
             if members.len() >= self.limits.slots_per_route {
-                return Err(RouteRefusal::RouteFull);
+                // Nobody keeps others out by coming often.
+                let sources: Vec<_> = members.iter().map(|m| m.source).collect();
+                let Some(at) = superfluous(&sources, session.source) else {
+                    return Err(RouteRefusal::RouteFull);
+                };
+                count(&self.counters.clients_cut);
+                let (code, no_words) = (CLOSE_EXCESS.into(), b"");
+                members.remove(at).connection.close(code, no_words);
             }
             members.push(Member {
                 connection: session.connection.clone(),
                 peer: session.peer,
                 slot,
+                source: session.source,
             });
         }
         routes.insert(key, Arc::clone(&route));
@@ -246,7 +257,9 @@ impl Hub {
         let frame = wire::Frame::Said(topic, message).encode();
         let topics = self.topics();
         let others = topics.others(session, &topic);
-        let dropped: usize = others.map(|other| other.tell(frame.clone())).sum();
+        let dropped: usize = others
+            .map(|other| other.hand(topic, session.source, frame.clone()))
+            .sum();
         (self.counters.messages_untaken).fetch_add(dropped as u64, Relaxed);
     }
 
@@ -264,7 +277,8 @@ impl Hub {
     pub(crate) fn hand_out(&self, session: &Session, topic: Topic) {
         let held = self.mailbox().held(&topic, Instant::now());
         for message in held {
-            session.tell(wire::Frame::Kept(topic, message).encode());
+            let frame = wire::Frame::Kept(topic, message).encode();
+            session.hand(topic, session.source, frame);
         }
     }
 
@@ -287,8 +301,42 @@ impl Hub {
     }
 }
 
+/// Whose place on a full route somebody from `newcomer` takes: the latest of those whose source has most places, and more
+/// than the newcomer's would have then.
+fn superfluous(sources: &[SocketAddr], newcomer: SocketAddr) -> Option<usize> {
+    let places = |source: SocketAddr| sources.iter().filter(|s| **s == source).count();
+    let (most, at) = (0..sources.len())
+        .map(|at| (places(sources[at]), at))
+        .max()?;
+    (most > places(newcomer) + 1).then_some(at)
+}
+
 impl Observer for Hub {
     fn connected(self: Arc<Self>, peer: PeerId, connection: quinn::Connection) {
         Session::begin(self, peer, connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_most_places_makes_room_for_whoever_has_none() {
+        let sources = |ports: &[u16]| -> Vec<SocketAddr> {
+            ports
+                .iter()
+                .map(|port| ([192, 0, 2, 1], *port).into())
+                .collect()
+        };
+        let newcomer = |port: u16| ([192, 0, 2, 1], port).into();
+        assert_eq!(superfluous(&sources(&[1, 2, 3]), newcomer(4)), None);
+        assert_eq!(superfluous(&sources(&[1, 9, 9, 2]), newcomer(4)), Some(2));
+        assert_eq!(superfluous(&sources(&[9, 9, 1, 2]), newcomer(9)), None);
+        assert_eq!(
+            superfluous(&sources(&[9, 9, 9, 8, 8, 1]), newcomer(2)),
+            Some(2)
+        );
+        assert_eq!(superfluous(&[], newcomer(4)), None);
     }
 }

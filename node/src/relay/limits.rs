@@ -16,11 +16,11 @@ pub struct RelayLimits {
     pub attempts: Budget,
     /// Handshakes under way. From a quarter of them on, newcomers have to prove their address first.
     pub pending: u32,
-    /// Resident memory beyond which no connection is taken, MiB.
+    /// Resident memory beyond which neither a line nor a connection is taken, MiB.
     pub memory_mib: u32,
     /// Members' lines in all, at an entry.
     pub lines: u32,
-    /// Media routes in all.
+    /// Media routes in all: as many at least as all connections may be attached to, so that nobody uses them up.
     pub routes: usize,
     /// Connections on one route: the members of a circle.
     pub slots_per_route: usize,
@@ -30,7 +30,7 @@ pub struct RelayLimits {
     pub datagrams: Budget,
     /// Requests about routes and topics taken from one connection.
     pub requests: Budget,
-    /// Topics in all.
+    /// Topics in all: as many at least as all connections may hear, so that nobody uses them up.
     pub topics: usize,
     /// Topics one connection may hear.
     pub topics_per_client: usize,
@@ -62,12 +62,12 @@ impl Default for RelayLimits {
             pending: 128,
             memory_mib: 1024,
             lines: 512,
-            routes: 256,
+            routes: 1_024,
             slots_per_route: 16,
             routes_per_connection: 2,
             datagrams: budget(150.0, 75.0),
             requests: budget(4.0, 64.0),
-            topics: 1_024,
+            topics: 8_192,
             topics_per_client: 16,
             listings: 256,
             listings_per_topic: 32,
@@ -135,6 +135,55 @@ impl RelayLimits {
         if self.datagrams.per_second < 50.0 {
             return Some(("datagrams", "is less than the fifty a second of one voice"));
         }
+        let all = |each: usize| each.saturating_mul(self.connections as usize);
+        if self.routes < all(self.routes_per_connection) {
+            let mistake = "is less than connections times routes_per_connection: a few could take them all, and keep circles out";
+            return Some(("routes", mistake));
+        }
+        if self.topics < all(self.topics_per_client) {
+            let mistake = "is less than connections times topics_per_client: a few could take them all, and keep circles out";
+            return Some(("topics", mistake));
+        }
         None
+    }
+
+    /// Whether the process has more memory than it should; no, where the system does not say.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        resident_kib().is_some_and(|kib| kib >> 10 >= u64::from(self.memory_mib))
+    }
+}
+
+/// Resident memory of this process, as Linux tells it (proc_pid_status(5)).
+fn resident_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_can_take_all_routes_or_topics() {
+        let limits = RelayLimits::default();
+        assert_eq!(limits.mistake(), None);
+        let too_few = |limits: RelayLimits| limits.mistake().map(|(name, _)| name);
+        let (routes, topics) = (limits.routes - 1, limits.topics - 1);
+        assert_eq!(too_few(RelayLimits { routes, ..limits }), Some("routes"));
+        assert_eq!(too_few(RelayLimits { topics, ..limits }), Some("topics"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn memory_is_known() {
+        let is_out = |memory_mib| {
+            let limits = RelayLimits {
+                memory_mib,
+                ..RelayLimits::default()
+            };
+            limits.is_out_of_memory()
+        };
+        assert!(is_out(1) && !is_out(1 << 20));
     }
 }

@@ -68,7 +68,7 @@ impl Mailbox {
         }
     }
 
-    /// Keeps a message; says how many were forgotten for it, itself perhaps.
+    /// Keeps a message, unless it is kept already; says how many were forgotten for it, itself perhaps.
     pub(crate) fn leave(
         &mut self,
         topic: Topic,
@@ -77,6 +77,10 @@ impl Mailbox {
         now: Instant,
     ) -> usize {
         self.expire(now);
+        let mut known = self.topics.get(&topic).into_iter().flatten();
+        if known.any(|n| (self.letters.get(n)).is_some_and(|letter| letter.message == message)) {
+            return 0;
+        }
         let letter = Letter {
             topic,
             leaver,
@@ -229,8 +233,8 @@ mod tests {
         for flood_first in [true, false] {
             let mut mailbox = mailbox();
             let flood = |mailbox: &mut Mailbox| {
-                for _ in 0..1_000 {
-                    mailbox.leave(A, from(66), words(5, 9), now);
+                for fill in 0..=u8::MAX {
+                    mailbox.leave(A, from(66), words(5, fill), now);
                 }
             };
             if flood_first {
@@ -254,6 +258,17 @@ mod tests {
         mailbox.leave(B, from(2), words(10, 2), now);
         assert_eq!(mailbox.held(&A, now), [words(10, 1)]);
         assert_eq!(mailbox.held(&B, now), [words(10, 2)]);
+    }
+
+    #[test]
+    fn the_same_message_is_kept_once() {
+        let (mut mailbox, now) = (mailbox(), Instant::now());
+        for leaver in [1, 1, 2] {
+            mailbox.leave(A, from(leaver), words(10, 1), now);
+        }
+        mailbox.leave(B, from(1), words(10, 1), now);
+        assert_eq!(mailbox.held(&A, now), [words(10, 1)]);
+        assert_eq!(mailbox.held(&B, now), [words(10, 1)]);
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! The relay: what a community's operators run so that members never see each other's addresses.
 //!
-//! It is two hubs on one UDP port. *Control*: it tells everybody who hears an opaque topic what others say on it.
-//! *Media*: it copies sealed packets among the connections attached to the same route.
-//! It can read neither: topics and routes are derived from circle keys it does not have, and everything inside is
-//! sealed. It learns its clients' addresses and which connections share a route.
+//! It has two halves, each on UDP ports of its own. The *entry* takes members' lines in, and passes their packets on to hubs,
+//! its own or other operators'. It learns who comes, from where, and to which hubs. The *hub* is where circles meet: it tells
+//! everybody who hears an opaque topic what others say on it, and copies sealed packets among the connections attached to
+//! the same route. It can read neither: topics and routes are derived from circle keys it does not have, and everything
+//! inside is sealed. It learns which connections share a route, and by which entry they come.
 //!
-//! Beside them it has a *topic directory*: what leaders chose to announce to everybody, exchanged with other relays.
+//! The hub also has a *mailbox*, in memory: sealed messages for those who are away; and a *topic directory*: what leaders
+//! chose to announce to everybody, exchanged with other relays.
 //!
 //! What it deliberately lacks: accounts, storage, logs of who or where, connections out to anybody but relays, knowledge
-//! of circles that are not announced, and queues that grow. What a client cannot take at once pushes out the oldest packet waiting for it. A client that
-//! goes on sending more than its share is cut.
+//! of circles that are not announced, and queues that grow. What a client cannot take at once pushes out the oldest packet
+//! waiting for it. A client that goes on sending more than its share is cut.
 
 mod config;
 mod directory;
 mod entry;
+mod fair;
 mod finder;
 mod hub;
 mod limits;
@@ -256,6 +259,7 @@ impl Relay {
             registry,
             Arc::clone(&gate),
         );
+        let gates = [gate, Arc::clone(&entry.gate)];
         let limits = BehaviourLimits {
             connections: config.limits.connections,
             per_peer: 3,
@@ -291,7 +295,8 @@ impl Relay {
             swarm::Setup {
                 peer,
                 bound,
-                endpoints,
+                endpoints: endpoints.into_iter().chain(doors.iter().cloned()).collect(),
+                gates: gates.clone(),
                 hub: Arc::clone(&hub),
                 finder,
                 tasks: tasks.clone(),
@@ -312,7 +317,7 @@ impl Relay {
             metrics: pages,
             others: config.entry.hubs,
             hub,
-            gates: [gate, Arc::clone(&entry.gate)],
+            gates,
             tasks,
         })
     }
@@ -337,12 +342,12 @@ impl Relay {
             .collect()
     }
 
-    /// Lets nobody new in, and returns when the last client has gone, or after `patience`.
+    /// Lets nobody new in, and returns when the last circle and the last line have ended, or after `patience`.
     pub async fn drain(&self, patience: Duration) {
         self.gates.iter().for_each(|gate| gate.close());
         self.hub.counters.drain();
         let empty = async {
-            while self.stats().connections > 0 {
+            while self.stats().is_in_use() {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
@@ -391,13 +396,4 @@ fn listen_for_metrics(address: SocketAddr) -> Result<TcpListener, RelayError> {
     (listener.set_nonblocking(true))
         .and_then(|()| TcpListener::from_std(listener))
         .map_err(RelayError::Metrics)
-}
-
-/// Runs a relay until `cancel`.
-///
-/// # Errors
-/// As [`Relay::start`].
-pub async fn run(config: RelayConfig, cancel: CancellationToken) -> Result<(), RelayError> {
-    Relay::start(config, cancel)?.closed().await;
-    Ok(())
 }

@@ -17,11 +17,12 @@ use undertone_protocol::directory::Listing;
 
 use super::{
     directory::{Bringer, TopicDirectory},
+    fair::Fair,
     hub::{Hub, Slots},
     stats::count,
 };
 use crate::net::{
-    Allowance, Backlog, CLOSE_EXCESS, CLOSE_PROTOCOL, TokenBucket, Topic,
+    Allowance, Backlog, Budget, CLOSE_EXCESS, CLOSE_PROTOCOL, TokenBucket, Topic,
     directory::Taken,
     source,
     wire::{Frame, StreamEnd, read_frame, read_preface, write_frame},
@@ -29,6 +30,12 @@ use crate::net::{
 
 /// What waits for a client that does not take it, bytes: two answers to somebody catching up.
 const MAX_WAITING: usize = 512 * 1024;
+/// Of what others say a client is told no more than a line has room for beside voices, whoever says how much: what is
+/// more would wait at its entry, and voices behind it. The burst is what somebody who comes in is told.
+const SAID: Budget = Budget {
+    per_second: 30.0 * 1024.0,
+    burst: 128.0 * 1024.0,
+};
 
 /// Topics of which a client is told what was left there.
 const MOST_HANDED_OUT: usize = 1_024;
@@ -49,8 +56,10 @@ pub(crate) struct Session {
     pub(crate) peer: PeerId,
     pub(crate) connection: quinn::Connection,
     slots: Mutex<Slots>,
-    /// Frames for the client.
+    /// Answers for the client.
     waiting: Backlog<Bytes>,
+    /// What others say.
+    said: Fair,
     /// Whether something it announced is being looked at.
     looking: AtomicBool,
 }
@@ -64,6 +73,7 @@ impl Session {
             connection,
             slots: Mutex::default(),
             waiting: Backlog::new(MAX_WAITING),
+            said: Fair::new(MAX_WAITING),
             looking: AtomicBool::new(false),
         });
         let tasks = hub.tasks.clone();
@@ -85,10 +95,23 @@ impl Session {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the client something, as soon as it takes it; says how much it had not taken was forgotten for it.
-    pub(crate) fn tell(&self, frame: Bytes) -> usize {
+    /// Answers the client, as soon as it takes it; what it has not taken for long is forgotten.
+    pub(crate) fn tell(&self, frame: Bytes) {
         let weight = frame.len();
-        self.waiting.push(frame, weight)
+        self.waiting.push(frame, weight);
+    }
+
+    /// Tells the client what somebody says on a topic, in turn; says how much it had not taken was forgotten for it.
+    pub(crate) fn hand(&self, topic: Topic, from: SocketAddr, frame: Bytes) -> usize {
+        self.said.push((topic, from), frame)
+    }
+
+    /// The next of what others say, as fast as the client may be told.
+    async fn next_said(&self, pace: &mut TokenBucket) -> Bytes {
+        tokio::time::sleep(pace.owes_for(Instant::now())).await;
+        let frame = self.said.pop().await;
+        pace.owe(frame.len() as f64, Instant::now());
+        frame
     }
 
     async fn forward_datagrams(self: Arc<Self>, hub: Arc<Hub>) {
@@ -136,10 +159,12 @@ impl Session {
         mut shown: mpsc::Receiver<Found>,
     ) -> Result<(), StreamEnd> {
         let mut found: Option<std::vec::IntoIter<Arc<Listing>>> = None;
+        let mut pace = TokenBucket::new(SAID, Instant::now());
         loop {
             let frame = tokio::select! {
                 biased;
                 frame = self.waiting.pop() => frame,
+                frame = self.next_said(&mut pace) => frame,
                 more = shown.recv(), if found.is_none() => {
                     found = more.map(Vec::into_iter);
                     continue;

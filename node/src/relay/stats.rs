@@ -99,6 +99,14 @@ sums! {
     Counter clients_cut: "Connections cut because their client went on sending too much",
 }
 
+impl RelayStats {
+    /// Whether somebody is in a circle here, or on a line to one elsewhere. Other relays' links stay, and wait for nothing.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        self.routes > 0 || self.lines > 0
+    }
+}
+
 impl Counters {
     /// The loop goes round.
     pub(crate) fn alive(&self) {
@@ -127,4 +135,23 @@ impl Counters {
 /// Adds one.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn circles_and_lines_are_use_and_links_of_other_relays_are_not() {
+        let mut stats = RelayStats {
+            connections: 3,
+            directory_links: 3,
+            ..RelayStats::default()
+        };
+        assert!(!stats.is_in_use());
+        stats.lines = 1;
+        assert!(stats.is_in_use());
+        (stats.lines, stats.routes) = (0, 1);
+        assert!(stats.is_in_use());
+    }
 }

@@ -11,19 +11,23 @@ use libp2p::{PeerId, Swarm, Transport, core::muxing::StreamMuxerBox};
 use tokio_util::sync::CancellationToken;
 
 use super::{RelayError, finder::Finder, hub::Hub};
-use crate::net::{Behaviour, QuicTransport, Tasks, TransportError, quic_multiaddr, swarm_config};
+use crate::net::{
+    Behaviour, Gate, QuicTransport, Tasks, TransportError, quic_multiaddr, swarm_config,
+};
 
 /// Time given to connections to say that they close.
 const CLOSE: Duration = Duration::from_millis(300);
 
-/// How often the loop shows that it goes round.
-const PULSE: Duration = Duration::from_secs(1);
+/// How often the loop shows that it goes round, and looks after memory and gates.
+const PULSE: Duration = Duration::from_millis(250);
 
 /// What the task is given beside its transport and behaviour.
 pub(crate) struct Setup {
     pub(crate) peer: PeerId,
     pub(crate) bound: Vec<SocketAddr>,
+    /// The hub's and the entry's.
     pub(crate) endpoints: Vec<quinn::Endpoint>,
+    pub(crate) gates: [Arc<Gate>; 2],
     pub(crate) hub: Arc<Hub>,
     /// Addresses that other relays are told, and what finds those, where there is a directory.
     pub(crate) finder: Option<(Vec<SocketAddr>, Finder)>,
@@ -73,9 +77,15 @@ impl RelaySwarm {
             tokio::select! {
                 () = cancel.cancelled() => break,
                 _ = pulse.tick() => {
+                    let now = Instant::now();
                     setup.hub.counters.alive();
+                    let is_full = setup.hub.limits.is_out_of_memory();
+                    for gate in &setup.gates {
+                        gate.pause(is_full);
+                        gate.tend(now);
+                    }
                     if let Some((_, finder)) = &mut setup.finder {
-                        finder.handle_tick(&mut swarm, Instant::now());
+                        finder.handle_tick(&mut swarm, now);
                     }
                 }
                 event = swarm.select_next_some() => {

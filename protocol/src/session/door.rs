@@ -458,7 +458,7 @@ impl Session {
     }
 
     pub(super) fn seal_for_door(&mut self, message: &DoorMessage) -> Option<Output> {
-        let payload = self.door.seal(message, &mut self.rng).ok()?;
+        let payload = self.door.seal(message, 0, &mut self.rng).ok()?;
         let topic = self.door.topic;
         Some(Output::Publish {
             topic,

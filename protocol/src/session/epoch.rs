@@ -107,7 +107,10 @@ impl Session {
         self.outputs
             .push_back(Output::Subscribe(keys.channel.topic));
         if self.route.is_relayed() {
-            self.outputs.push_back(Output::AttachRoute(keys.route));
+            self.outputs.push_back(Output::AttachRoute {
+                route: keys.route,
+                topic: keys.channel.topic,
+            });
         }
         self.epochs.old = self.epochs.current.replace(keys);
         if self.epochs.old.is_some() {

@@ -174,7 +174,12 @@ pub enum Output {
     /// Refuse this one no longer: the removal was void, or was taken back.
     Unblock(TransportId),
     /// Take part in a relay's route; the newest is sent on.
-    AttachRoute(RouteKey),
+    AttachRoute {
+        /// The route.
+        route: RouteKey,
+        /// The topic that goes with it: what is small is said there at a steady pace.
+        topic: Topic,
+    },
     /// Leave a relay's route.
     DetachRoute(RouteKey),
     /// Send one voice packet.

@@ -516,7 +516,10 @@ impl Session {
             records: envelopes(&signed),
             voice_key: None,
         };
-        let mut then: Vec<_> = self.seal_for_circle(&message, true).into_iter().collect();
+        let mut then: Vec<_> = self
+            .seal_for_circle(&message, 0, true)
+            .into_iter()
+            .collect();
         then.extend(super::durable_removals(changes));
         if changes.iter().any(|c| matches!(c, Change::Epoch(_))) {
             self.arrived.clear();

@@ -500,15 +500,25 @@ impl Session {
 
     /// Broadcasts to the circle under the current epoch.
     fn broadcast(&mut self, message: &CircleMessage) {
-        if let Some(output) = self.seal_for_circle(message, false) {
+        self.broadcast_with_room(message, 0);
+    }
+
+    /// The same, in a size that would hold so many more bytes too.
+    fn broadcast_with_room(&mut self, message: &CircleMessage, room: usize) {
+        if let Some(output) = self.seal_for_circle(message, room, false) {
             self.outputs.push_back(output);
         }
     }
 
-    fn seal_for_circle(&mut self, message: &CircleMessage, lasting: bool) -> Option<Output> {
+    fn seal_for_circle(
+        &mut self,
+        message: &CircleMessage,
+        room: usize,
+        lasting: bool,
+    ) -> Option<Output> {
         let channel = self.epochs.current()?;
         // Whatever does not fit a message is dropped by its maker, who bounds what it puts in.
-        let payload = channel.seal(message, &mut self.rng).ok()?;
+        let payload = channel.seal(message, room, &mut self.rng).ok()?;
         Some(Output::Publish {
             topic: channel.topic,
             payload,

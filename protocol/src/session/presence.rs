@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use minicbor::bytes::ByteVec;
 use rand_core::Rng;
 
 use crate::circle::{CircleState, Turn};
@@ -12,6 +13,7 @@ use crate::record::{
     Body, Head, Hello, Record, Role, RouteKind, TurnRelease, TurnRequest, TurnSeen,
 };
 
+use crate::seal::{BUCKETS, SEALING_BYTES};
 use crate::signature;
 
 use super::message::{CircleMessage, envelopes};
@@ -20,6 +22,8 @@ use super::{LASTING_MINUTES, LIVE_MINUTES, Now, Output, Session, Stage};
 
 /// How often a hello is repeated.
 const HELLO_EVERY: Duration = Duration::from_secs(30);
+/// Room for a hello and what it repeats of the floor: what is left of the second size of sealed messages.
+const HELLO_ROOM: usize = BUCKETS[1] - SEALING_BYTES - 8;
 /// How often at first, while people find each other.
 const HELLO_AT_FIRST: Duration = Duration::from_millis(500);
 /// However often somebody is asked, no two hellos come closer than this.
@@ -174,17 +178,18 @@ impl Session {
         self.timers.set(Timer::Hello, now.at + every);
     }
 
-    /// Says hello, and hands one's voice key to whoever lacks it.
+    /// Says hello, and hands one's voice key to whoever lacks it. How much of the floor it repeats does not show in its size.
     pub(super) fn broadcast_hello(&mut self, now: Now) {
         let message = CircleMessage {
             voice_key: self.voice_key_handout(now),
             records: self.hello_records(now),
         };
-        self.broadcast(&message);
+        let room = HELLO_ROOM.saturating_sub(weight(&message.records));
+        self.broadcast_with_room(&message, room);
     }
 
-    /// One's hello, and one's raised hand, so that newcomers learn both.
-    fn hello_records(&mut self, now: Now) -> Vec<minicbor::bytes::ByteVec> {
+    /// One's hello, and one's raised hand, so that newcomers learn both: as much as there is room for.
+    fn hello_records(&mut self, now: Now) -> Vec<ByteVec> {
         let Some(state) = &self.state else {
             return Vec::new();
         };
@@ -213,14 +218,25 @@ impl Session {
         let holds = self.turn.is_some_and(|(turn, _)| turn.holder == me);
         let speaks_for_all = holds || self.presence.rank(state, &me, now.at) == 0;
         let authority = self.authority();
-        let floor: Vec<_> = state
+        let (mut floor, mut others): (Vec<_>, Vec<_>) = state
             .floor_records()
             .filter(|r| r.author() == me || Some(r.author()) == authority || speaks_for_all)
             .cloned()
-            .collect();
-        self.sign_own(now, HELLO_MINUTES, hello)
-            .map(|hello| envelopes(std::iter::once(&hello).chain(&floor)))
-            .unwrap_or_default()
+            .partition(|r| r.author() == me || Some(r.author()) == authority);
+        let Ok(hello) = self.sign_own(now, HELLO_MINUTES, hello) else {
+            return Vec::new();
+        };
+        // Those of others take turns.
+        let first = hello.payload().seq.checked_rem(others.len() as u64);
+        others.rotate_left(first.unwrap_or_default() as usize);
+        floor.append(&mut others);
+        let mut records = envelopes([&hello]);
+        for envelope in envelopes(&floor) {
+            if weight(&records) + weight([&envelope]) <= HELLO_ROOM {
+                records.push(envelope);
+            }
+        }
+        records
     }
 
     pub(super) fn handle_hello(&mut self, now: Now, record: &Record) {
@@ -471,6 +487,13 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Bytes that envelopes take in a message.
+fn weight<'a>(envelopes: impl IntoIterator<Item = &'a ByteVec>) -> usize {
+    let head = |length: usize| if length < 256 { 2 } else { 3 };
+    let lengths = envelopes.into_iter().map(|e| e.len());
+    lengths.map(|length| length + head(length)).sum()
 }
 
 /// Whether somebody has read further than somebody else in any chain.

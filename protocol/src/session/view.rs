@@ -66,6 +66,8 @@ pub struct MemberView {
     pub silenced: bool,
     /// Whether packets of theirs arrive.
     pub present: bool,
+    /// Whether a packet of theirs came to which one had the key, since they were last here.
+    pub received: bool,
 }
 
 /// The present turn.
@@ -148,6 +150,7 @@ impl Session {
                         .and_then(|s| s.muted_until(key))
                         .is_some_and(|until| now.minute < until),
                     present: present || *key == me,
+                    received: presence.is_some_and(|p| p.heard.is_some()),
                 }
             })
             .collect()

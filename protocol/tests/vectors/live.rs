@@ -71,7 +71,7 @@ impl Site {
                     self.said.push((topic, payload.clone()));
                     sent.push((topic, payload));
                 }
-                Output::AttachRoute(route) => self.routes.push(route),
+                Output::AttachRoute { route, .. } => self.routes.push(route),
                 Output::Persist { ticket, .. } => {
                     let _ = self.session.handle_input(now, Input::Persisted(ticket));
                 }

@@ -43,6 +43,9 @@ struct Args {
     /// Fraction of them that is lost
     #[arg(long, default_value_t = 0.05)]
     loss: f64,
+    /// Fraction of them that comes twice
+    #[arg(long, default_value_t = 0.01)]
+    twice: f64,
     /// Which ones
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -84,9 +87,9 @@ fn check(args: &Args) -> Result<bool> {
         move_every: (args.move_every > 0).then(|| Duration::from_secs(args.move_every)),
         weather: Weather {
             loss: args.loss,
+            twice: args.twice,
             delay: Duration::from_millis(args.delay),
             jitter: Duration::from_millis(args.jitter),
-            ..Weather::default()
         },
         seed: args.seed,
         program,

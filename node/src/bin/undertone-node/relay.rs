@@ -147,7 +147,7 @@ async fn serve(identity: Keypair, settings: RelayFile) -> Result<()> {
             }
         }
     }
-    if relay.stats().connections > 0 && !patience.is_zero() {
+    if relay.stats().is_in_use() && !patience.is_zero() {
         println!(
             "Ending: nobody new is let in, and circles under way have {} s. Once more ends it at once.",
             patience.as_secs()

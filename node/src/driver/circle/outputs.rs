@@ -79,6 +79,9 @@ impl Circle {
     }
 
     async fn command_network(&mut self, output: Output) {
+        if let Output::AttachRoute { topic, .. } = &output {
+            self.command(NetCommand::KeepUp(Topic(*topic)));
+        }
         let command = match output {
             Output::Subscribe(topic) => NetCommand::Subscribe(Topic(topic)),
             Output::Unsubscribe(topic) => NetCommand::Unsubscribe(Topic(topic)),
@@ -114,7 +117,7 @@ impl Circle {
                 Some(peer) => NetCommand::Unblock(peer),
                 None => return,
             },
-            Output::AttachRoute(route) => NetCommand::AttachRoute(RouteKey(route)),
+            Output::AttachRoute { route, .. } => NetCommand::AttachRoute(RouteKey(route)),
             Output::DetachRoute(route) => NetCommand::DetachRoute(RouteKey(route)),
             _ => return,
         };

@@ -17,6 +17,9 @@ pub(crate) const CELL: usize = 1_100;
 pub(crate) const CHANNELS: usize = 8;
 /// Largest packet carried.
 pub(crate) const MAX_PACKET: usize = 1_500;
+/// Smallest: what is smaller is no packet of QUIC. One of a short header has a byte of flags, perhaps no connection id, and
+/// at least the 20 bytes that its protection takes a sample of (RFC 9001 §5.4.2).
+pub(crate) const MIN_PACKET: usize = 21;
 
 /// Bytes of a cell's number.
 pub(super) const NUMBER: usize = 4;
@@ -29,6 +32,10 @@ const LENGTH: u16 = (1 << CHANNEL_SHIFT) - 1;
 const PARTS: usize = 12;
 /// Less room than this at the end of a cell is left empty.
 const SMALLEST: usize = HEAD + 16;
+/// Most chunks of a cell. The smallest packets to somebody with a connection id of eight bytes, as hubs and our programs have,
+/// are of 30 (`quinn_proto`): what is left of one, and then nothing but those, fill a cell. In a full circle up to 11 were
+/// seen, where a tick is 40 ms.
+const CHUNKS: usize = 1 + (CELL - NUMBER) / (HEAD + 30);
 
 /// Puts packets into cells, in the order in which they came: QUIC takes for lost what is overtaken for long. What is too
 /// much pushes out the oldest.
@@ -60,9 +67,10 @@ impl Packer {
         self.bytes
     }
 
-    /// Takes a packet in. Returns how many older ones were given up for it; one that is too large is given up itself.
+    /// Takes a packet in. Returns how many older ones were given up for it; one of no packet's size is given up itself.
     pub(crate) fn push(&mut self, channel: u8, packet: Bytes) -> usize {
-        if packet.is_empty() || packet.len() > MAX_PACKET || usize::from(channel) >= CHANNELS {
+        let is_packet = (MIN_PACKET..=MAX_PACKET).contains(&packet.len());
+        if !is_packet || usize::from(channel) >= CHANNELS {
             return 1;
         }
         self.bytes += packet.len();
@@ -83,7 +91,9 @@ impl Packer {
         let mut cell = BytesMut::with_capacity(CELL);
         cell.put_u32(self.number);
         self.number = self.number.wrapping_add(1);
+        let mut chunks = 0;
         while CELL - cell.len() >= SMALLEST
+            && chunks < CHUNKS
             && let Some((channel, packet)) = self.packets.front_mut()
         {
             let carried = packet.split_to(packet.len().min(CELL - cell.len() - HEAD));
@@ -94,6 +104,7 @@ impl Packer {
             let length = carried.len() as u16 & LENGTH;
             cell.put_u16(more | begun | u16::from(*channel) << CHANNEL_SHIFT | length);
             cell.put_slice(&carried);
+            chunks += 1;
             self.is_open = more != 0;
             if !self.is_open {
                 self.packets.pop_front();
@@ -129,7 +140,7 @@ impl Unpacker {
         let mut rest = cell;
         let head = rest.split_to(NUMBER);
         let number = head.iter().fold(0, |n, byte| n << 8 | u32::from(*byte));
-        let mut is_first = true;
+        let mut chunks = 0;
         while rest.len() >= HEAD {
             let head = rest.split_to(HEAD);
             let head = head.iter().fold(0_u16, |n, byte| n << 8 | u16::from(*byte));
@@ -137,7 +148,8 @@ impl Unpacker {
             if length == 0 {
                 return rest.iter().all(|byte| *byte == 0);
             }
-            if length > rest.len() {
+            chunks += 1;
+            if length > rest.len() || chunks > CHUNKS {
                 return false;
             }
             let part = Part {
@@ -146,13 +158,13 @@ impl Unpacker {
                 bytes: rest.split_to(length),
             };
             let parts = match (head & BEGUN != 0, part.more) {
+                (false, false) if length < MIN_PACKET => return false,
                 (false, false) => None,
                 (false, true) => Some(&mut self.begun),
-                (true, _) if is_first => Some(&mut self.later),
+                (true, _) if chunks == 1 => Some(&mut self.later),
                 // Only a cell's first can go on.
                 (true, _) => return false,
             };
-            is_first = false;
             match parts {
                 None => take(part.channel, part.bytes),
                 Some(parts) => {
@@ -182,7 +194,9 @@ impl Unpacker {
                     break;
                 }
             }
-            take(first.channel, whole.freeze());
+            if whole.len() >= MIN_PACKET {
+                take(first.channel, whole.freeze());
+            }
             false
         });
     }
@@ -283,6 +297,45 @@ mod tests {
         assert_eq!(came, all);
     }
 
+    /// A cell of chunks that are packets by themselves.
+    fn cell_of(lengths: &[usize]) -> Bytes {
+        let mut cell = BytesMut::new();
+        cell.put_u32(0);
+        for length in lengths {
+            cell.put_u16(*length as u16);
+            cell.put_bytes(1, *length);
+        }
+        cell.resize(CELL, 0);
+        cell.freeze()
+    }
+
+    #[test]
+    fn crumbs_are_no_packets() {
+        let taken = |lengths: &[usize]| {
+            let (mut unpacker, mut packets) = (Unpacker::default(), 0);
+            (
+                unpacker.cell(cell_of(lengths), |_, _| packets += 1),
+                packets,
+            )
+        };
+        assert_eq!(taken(&[1; 365]), (false, 0));
+        assert_eq!(taken(&[MIN_PACKET, MIN_PACKET - 1, MIN_PACKET]), (false, 1));
+        assert_eq!(taken(&[MIN_PACKET; CHUNKS]), (true, CHUNKS));
+        assert_eq!(taken(&[MIN_PACKET; CHUNKS + 1]), (false, CHUNKS));
+    }
+
+    #[test]
+    fn the_smallest_packets_go_on_in_the_next_cell() {
+        let mut packer = Packer::new(10_000);
+        assert_eq!(packer.push(0, packet(0, MIN_PACKET - 1)), 1);
+        for i in 0..=CHUNKS {
+            packer.push(0, packet(i, MIN_PACKET));
+        }
+        let mut unpacker = Unpacker::default();
+        assert_eq!(taken(&mut unpacker, packer.cell()).len(), CHUNKS);
+        assert_eq!(taken(&mut unpacker, packer.cell()).len(), 1);
+    }
+
     #[test]
     fn what_is_too_much_pushes_out_the_oldest() {
         let mut packer = Packer::new(1_500);
@@ -302,7 +355,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_goes_in_comes_out(
-            packets in proptest::collection::vec((0_u8..CHANNELS as u8, 1_usize..=MAX_PACKET), 0..40),
+            packets in proptest::collection::vec((0_u8..CHANNELS as u8, MIN_PACKET..=MAX_PACKET), 0..40),
         ) {
             let mut packer = Packer::new(usize::MAX);
             let mut unpacker = Unpacker::default();
@@ -330,7 +383,8 @@ mod tests {
             let mut unpacker = Unpacker::default();
             for cell in cells {
                 unpacker.cell(cell.into(), |channel, packet| {
-                    assert!(usize::from(channel) < CHANNELS && packet.len() <= MAX_PACKET);
+                    assert!(usize::from(channel) < CHANNELS);
+                    assert!((MIN_PACKET..=MAX_PACKET).contains(&packet.len()));
                 });
             }
         }

@@ -6,7 +6,7 @@ use minicbor::{Decode, Encode};
 use quinn::{RecvStream, SendStream};
 use undertone_protocol::{operator::MAX_CARD_BYTES, record::Pace};
 
-use super::cell::CHANNELS;
+use crate::net::MAX_HUBS;
 
 /// What a line speaks: the protocol of the TLS handshake (ALPN).
 pub(crate) const PROTOCOL: &[u8] = b"undertone/line/1";
@@ -22,7 +22,7 @@ pub(crate) struct Open {
     /// Cells that the entry is to send each tick, 1–10: enough for a whole circle's voices, whether they talk or not.
     #[n(0)]
     pub(crate) cells: u8,
-    /// UDP addresses of hubs; the first is reached on channel 0, and so on.
+    /// UDP addresses of hubs, none of them twice; the first is reached on channel 0, and so on.
     #[n(1)]
     pub(crate) hubs: Vec<String>,
     /// How long a tick is; as usual when absent.
@@ -37,7 +37,10 @@ impl Open {
             Pace::Usual => MAX_USUAL_CELLS,
             Pace::Thin => MAX_CELLS,
         };
-        (1..=most).contains(&self.cells) && (1..=CHANNELS).contains(&self.hubs.len())
+        let mut hubs = self.hubs.iter().enumerate();
+        (1..=most).contains(&self.cells)
+            && (1..=MAX_HUBS).contains(&self.hubs.len())
+            && hubs.all(|(n, hub)| !self.hubs.iter().take(n).any(|earlier| earlier == hub))
     }
 }
 
@@ -91,4 +94,21 @@ pub(crate) async fn hear<T: for<'b> Decode<'b, ()>>(stream: &mut RecvStream) -> 
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).await.map_err(|_| Unsaid)?;
     minicbor::decode(&bytes).map_err(|_| Unsaid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_leads_to_as_many_hubs_as_a_circle_has_and_to_none_twice() {
+        let is_sound = |hubs: &[&str]| {
+            let hubs = hubs.iter().map(|hub| (*hub).to_owned()).collect();
+            let (cells, pace) = (1, None);
+            Open { cells, hubs, pace }.is_sound()
+        };
+        assert!(is_sound(&["a"]) && is_sound(&["a", "b", "c"]));
+        assert!(!is_sound(&[]) && !is_sound(&["a", "b", "c", "d"]));
+        assert!(!is_sound(&["a", "b", "a"]));
+    }
 }
