@@ -16,8 +16,8 @@ use libp2p::{PeerId, identity::Keypair};
 use net_support::{LOCAL, TOPIC, TestNode, heard, heard_media};
 use tokio_util::sync::CancellationToken;
 use undertone_node::net::{
-    self, MAX_CONTROL_BYTES, NetCommand, NetError, NetEvent, NetworkConfig, Refusal, RouteKey,
-    SocketFactory, Topic, udp_sockets,
+    self, Delivery, MAX_CONTROL_BYTES, NetCommand, NetError, NetEvent, NetworkConfig, Refusal,
+    RouteKey, SocketFactory, Topic, udp_sockets,
 };
 
 /// A socket factory that notes each local address it hands out.
@@ -333,7 +333,7 @@ async fn what_cannot_be_done_is_refused_in_words() {
     a.command(NetCommand::Publish {
         topic: TOPIC,
         payload: vec![0; MAX_CONTROL_BYTES + 1].into(),
-        lasting: false,
+        delivery: Delivery::Paced,
     })
     .await;
     assert_eq!(
@@ -351,7 +351,7 @@ async fn what_cannot_be_done_is_refused_in_words() {
         a.command(NetCommand::Publish {
             topic: TOPIC,
             payload: Bytes::from(vec![i]),
-            lasting: false,
+            delivery: Delivery::Paced,
         })
         .await;
     }
@@ -377,7 +377,7 @@ async fn the_largest_control_payload_arrives() {
     a.command(NetCommand::Publish {
         topic: TOPIC,
         payload: payload.clone(),
-        lasting: false,
+        delivery: Delivery::Paced,
     })
     .await;
     b.command(NetCommand::Subscribe(TOPIC)).await;

@@ -11,7 +11,7 @@ use libp2p::{PeerId, identity::Keypair};
 use net_support::{LOCAL, PATIENCE, ROUTE, TOPIC, TestNode, TestRelay, circle};
 use quinn::crypto::rustls::QuicClientConfig;
 use undertone_node::{
-    net::{MAX_PACKET_BYTES, NetCommand, NetEvent, Topic},
+    net::{Delivery, MAX_PACKET_BYTES, NetCommand, NetEvent, Topic},
     relay::{RelayConfig, RelayLimits},
 };
 
@@ -333,7 +333,7 @@ async fn a_stranger_is_told_of_no_topic_but_their_own() {
     a.command(NetCommand::Publish {
         topic: Topic(OTHER),
         payload: Bytes::from_static(b"to the stranger"),
-        lasting: false,
+        delivery: Delivery::Paced,
     })
     .await;
     let said = [&[0x85][..], &name, b"to the stranger"].concat();

@@ -16,7 +16,7 @@ use net_support::{
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use undertone_node::{
-    net::{NetCommand, NetEvent, NetworkConfig, Refusal, RouteKey, RouteRefusal, Topic},
+    net::{Delivery, NetCommand, NetEvent, NetworkConfig, Refusal, RouteKey, RouteRefusal, Topic},
     relay::{RelayConfig, RelayLimits},
 };
 
@@ -44,7 +44,7 @@ async fn whoever_says_nothing_is_heard_to_say_as_much_as_whoever_does() {
     let publish = NetCommand::Publish {
         topic: TOPIC,
         payload: words.clone(),
-        lasting: false,
+        delivery: Delivery::Paced,
     };
     speaker.command(publish).await;
     let said = |e: &NetEvent| small(e).filter(|payload| *payload == words);

@@ -18,7 +18,7 @@ const TAG_BYTES: usize = 16;
 const LENGTH_BYTES: usize = 4;
 
 /// Sizes that sealed messages have on the wire, so that their length says little. The smallest holds what is said all the
-/// time, hands and turns; the next a hello of any member of any circle, with what it repeats of those.
+/// time: hands, turns, and the hello of any member of any circle.
 pub const BUCKETS: [usize; 6] = [640, 1_280, 2_560, 5_120, 10_240, 16_384];
 /// What sealing and padding add to a message at least.
 pub const SEALING_BYTES: usize = NONCE_BYTES + TAG_BYTES + LENGTH_BYTES;
@@ -148,21 +148,7 @@ pub fn seal_padded(
     message: &[u8],
     rng: &mut impl CryptoRng,
 ) -> Result<Vec<u8>, SealError> {
-    seal_with_room(key, context, message, 0, rng)
-}
-
-/// As [`seal_padded`], in a size that would hold so many more bytes too, so that it does not show whether they are there.
-///
-/// # Errors
-/// As [`seal_padded`].
-pub fn seal_with_room(
-    key: &Secret,
-    context: &[u8],
-    message: &[u8],
-    room: usize,
-    rng: &mut impl CryptoRng,
-) -> Result<Vec<u8>, SealError> {
-    let needed = SEALING_BYTES + message.len() + room;
+    let needed = SEALING_BYTES + message.len();
     let size = BUCKETS
         .into_iter()
         .find(|bucket| *bucket >= needed)
@@ -235,8 +221,6 @@ pub fn open(key: &Secret, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Seal
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::id::Nonce;
     use crate::identity::RootSeed;
@@ -288,13 +272,6 @@ mod tests {
             assert_eq!(open_padded(&key, b"t", &sealed).unwrap(), message);
             assert_eq!(open_padded(&key, b"u", &sealed), Err(SealError::CannotOpen));
         }
-        let with_room =
-            |length| seal_with_room(&key, b"t", &vec![1; length], 700 - length, &mut rng);
-        let sizes: BTreeSet<_> = [0, 1, 500, 700]
-            .map(with_room)
-            .map(|s| s.unwrap().len())
-            .into();
-        assert_eq!(sizes, [1_280].into());
         let large = vec![0; MAX_MESSAGE_BYTES + 1];
         assert!(seal_padded(&key, b"t", &large, &mut rng).is_err());
     }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use undertone_node::net::{
-    self, NetCommand, NetEvent, NetworkConfig, RelayPath, Relayed, RouteKey, Topic,
+    self, Delivery, NetCommand, NetEvent, NetworkConfig, RelayPath, Relayed, RouteKey, Topic,
 };
 use undertone_protocol::record::Pace;
 
@@ -217,7 +217,10 @@ impl Probe {
                         topic: notices,
                         payload: marked(NOTICE),
                         // Every other one is left there too.
-                        lasting: (number / NOTICE_TICKS).is_multiple_of(2),
+                        delivery: match (number / NOTICE_TICKS).is_multiple_of(2) {
+                            true => Delivery::Lasting,
+                            false => Delivery::Prompt,
+                        },
                     };
                     if commands.send(notice).await.is_err() {
                         break;

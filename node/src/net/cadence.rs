@@ -10,17 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use undertone_protocol::record::Pace;
-
 use super::types::Topic;
+use bytes::Bytes;
 
 /// The smallest sealed message, bytes.
 const SMALL: usize = undertone_protocol::seal::BUCKETS[0];
-/// Beats of all members together: 16 a second are 11 kB/s for each of them.
-const OF_EACH: Duration = Duration::from_millis(1_000 / 16);
-/// A small circle need not wait less than this.
-const SHORTEST: Duration = Duration::from_millis(500);
 /// Messages that wait at most; with more, the oldest is given up.
 const MOST: usize = 32;
 /// How long one waits at most, where there is no hub.
@@ -36,16 +30,7 @@ pub(crate) struct Cadence {
 }
 
 impl Cadence {
-    /// The time between two beats of a member, in a circle of so many at most.
-    pub(crate) fn beat(members: u8, pace: Pace) -> Duration {
-        let usual = (OF_EACH * u32::from(members)).max(SHORTEST);
-        match pace {
-            Pace::Usual => usual,
-            Pace::Thin => 2 * usual,
-        }
-    }
-
-    /// One that says nothing yet.
+    /// One that says nothing yet; later, something so often.
     pub(crate) fn new(every: Duration) -> Self {
         Self {
             every,
@@ -69,8 +54,8 @@ impl Cadence {
     }
 
     /// Whether this is a message that waits for a beat.
-    pub(crate) fn paces(&self, topic: Topic, message: &[u8], lasting: bool) -> bool {
-        self.topic == Some(topic) && message.len() == SMALL && !lasting
+    pub(crate) fn paces(&self, topic: Topic, message: &[u8]) -> bool {
+        self.topic == Some(topic) && message.len() == SMALL
     }
 
     /// A message waits.
@@ -162,13 +147,12 @@ mod tests {
     #[test]
     fn everything_is_said_once_in_order_and_fillers_differ() {
         let (mut cadence, now) = (Cadence::new(EVERY), Instant::now());
-        assert!(!cadence.paces(HERE, &words(1), false), "not inside yet");
+        assert!(!cadence.paces(HERE, &words(1)), "not inside yet");
         assert_eq!((cadence.left(now), cadence.strike(now)), (None, None));
         cadence.keep_up(HERE);
-        assert!(cadence.paces(HERE, &words(1), false));
-        assert!(!cadence.paces(HERE, &words(1), true), "a decision");
-        assert!(!cadence.paces(BEFORE, &words(1), false));
-        assert!(!cadence.paces(HERE, &[0; SMALL + 1], false));
+        assert!(cadence.paces(HERE, &words(1)));
+        assert!(!cadence.paces(BEFORE, &words(1)));
+        assert!(!cadence.paces(HERE, &[0; SMALL + 1]));
         for byte in [1, 2] {
             cadence.push(HERE, words(byte), now);
         }
@@ -209,12 +193,5 @@ mod tests {
         let rest: Vec<_> = std::iter::from_fn(|| cadence.hurry()).collect();
         assert_eq!(rest.len(), MOST);
         assert_eq!(rest[0], (HERE, words(1)));
-    }
-
-    #[test]
-    fn a_full_circle_says_as_much_as_a_small_one() {
-        let ms = |members, pace| Cadence::beat(members, pace).as_millis();
-        assert_eq!([2, 8, 16].map(|m| ms(m, Pace::Usual)), [500, 500, 992]);
-        assert_eq!(ms(16, Pace::Thin), 1_984);
     }
 }

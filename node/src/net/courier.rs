@@ -70,9 +70,9 @@ fn handle(plane: &MediaPlane, command: NetCommand) -> Option<NetCommand> {
         NetCommand::Publish {
             topic,
             payload,
-            lasting,
+            delivery,
         } if plane.is_relayed() && payload.len() <= MAX_CONTROL_BYTES => {
-            plane.publish(topic, &payload, lasting);
+            plane.publish(topic, &payload, delivery);
         }
         // Hubs hand on to everybody: nothing waits for a verdict.
         NetCommand::Verdict { .. } if plane.is_relayed() => {}

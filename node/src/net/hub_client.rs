@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use libp2p::{PeerId, gossipsub::MessageId};
 use tokio::sync::{mpsc, watch};
+use undertone_protocol::session::Delivery;
 
 use super::{
     cadence::Cadence,
@@ -198,13 +199,14 @@ impl HubClient {
 
     /// Says something, as soon as the hub is there, or leaves it there too; what waits longest is given up where too much
     /// waits.
-    pub(crate) fn publish(&self, topic: Topic, payload: Bytes, lasting: bool) {
+    pub(crate) fn publish(&self, topic: Topic, payload: Bytes, delivery: Delivery) {
         self.change(|state| {
             let now = Instant::now();
-            if state.cadence.paces(topic, &payload, lasting) {
+            if delivery == Delivery::Paced && state.cadence.paces(topic, &payload) {
                 state.cadence.push(topic, payload, now);
                 return;
             }
+            let lasting = delivery == Delivery::Lasting;
             let given_up = state.outbox.keep(topic, payload, lasting, now);
             if !given_up.is_empty() {
                 tracing::debug!("too much waits for a hub");
@@ -563,15 +565,15 @@ mod tests {
     #[test]
     fn topics_are_asked_for_before_anything_is_said() {
         let (client, mut held) = (client(), Held::nothing());
-        client.publish(TOPIC, "1".into(), false);
-        client.publish(TOPIC, "2".into(), true);
+        client.publish(TOPIC, "1".into(), Delivery::Paced);
+        client.publish(TOPIC, "2".into(), Delivery::Lasting);
         client.subscribe(TOPIC);
         assert_eq!(
             all(&client, &mut held),
             [hears(TOPIC), says("1"), leaves("2")]
         );
-        client.publish(TOPIC, "3".into(), false);
-        client.publish(TOPIC, "4".into(), true);
+        client.publish(TOPIC, "3".into(), Delivery::Paced);
+        client.publish(TOPIC, "4".into(), Delivery::Lasting);
         client.unsubscribe(TOPIC);
         assert_eq!(
             all(&client, &mut held),
@@ -587,10 +589,14 @@ mod tests {
         client.subscribe(TOPIC);
         client.keep_up(TOPIC);
         assert_eq!(all(&client, &mut held).len(), 2, "heard, and a filler");
-        client.publish(TOPIC, small(1), false);
-        client.publish(TOPIC, small(2), true);
+        client.publish(TOPIC, small(1), Delivery::Paced);
+        client.publish(TOPIC, small(2), Delivery::Lasting);
+        client.publish(TOPIC, small(3), Delivery::Prompt);
         let name = TOPIC.at(&hub());
-        assert_eq!(all(&client, &mut held), [Frame::Leave(name, small(2))]);
+        assert_eq!(
+            all(&client, &mut held),
+            [Frame::Leave(name, small(2)), Frame::Say(name, small(3))]
+        );
         client.change(|state| state.ending = true);
         assert_eq!(all(&client, &mut held), [Frame::Say(name, small(1))]);
     }
@@ -598,8 +604,8 @@ mod tests {
     #[test]
     fn a_decision_is_told_again_after_a_connection_that_has_ended() {
         let (client, mut held) = (client(), Held::nothing());
-        client.publish(TOPIC, "1".into(), true);
-        client.publish(TOPIC, "2".into(), false);
+        client.publish(TOPIC, "1".into(), Delivery::Lasting);
+        client.publish(TOPIC, "2".into(), Delivery::Paced);
         assert_eq!(all(&client, &mut held), [leaves("1"), says("2")]);
         client.lock().forget_answers();
         assert_eq!(all(&client, &mut held), [leaves("1")]);
@@ -611,7 +617,7 @@ mod tests {
         for n in 0..200 {
             client.subscribe(Topic([n; 32]));
         }
-        client.publish(TOPIC, "1".into(), true);
+        client.publish(TOPIC, "1".into(), Delivery::Lasting);
         let first = all(&client, &mut held);
         assert!((48..52).contains(&(first.len() - 1)), "{}", first.len());
         assert_eq!(first.last(), Some(&leaves("1")));

@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use libp2p::PeerId;
 use tokio::sync::mpsc;
+use undertone_protocol::session::Delivery;
 
 use super::{
     MAX_PACKET_BYTES,
@@ -157,8 +158,8 @@ impl MediaPlane {
         self.at_hubs(|hub| hub.keep_up(topic));
     }
 
-    pub(crate) fn publish(&self, topic: Topic, payload: &Bytes, lasting: bool) {
-        self.at_hubs(|hub| hub.publish(topic, payload.clone(), lasting));
+    pub(crate) fn publish(&self, topic: Topic, payload: &Bytes, delivery: Delivery) {
+        self.at_hubs(|hub| hub.publish(topic, payload.clone(), delivery));
     }
 
     /// Whether a decision still waits for a hub.

@@ -73,10 +73,10 @@ pub use transport::TransportError;
 pub use types::{
     MessageRef, NetCommand, NetEvent, Refusal, RouteKey, RouteRefusal, Topic, Verdict,
 };
+pub use undertone_protocol::session::Delivery;
 
 pub(crate) use backlog::Backlog;
 pub(crate) use behaviour::{Behaviour, BehaviourEvent, BehaviourLimits};
-use cadence::Cadence;
 pub(crate) use gate::{Gate, GateLimits, Trusted, source};
 pub(crate) use line::Metronome;
 use line::{LineConfig, cells};
@@ -290,7 +290,7 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
                 events: events_tx.clone(),
             };
             let binds: BTreeSet<_> = line.hubs.iter().map(unspecified).collect();
-            let beat = Cadence::beat(relayed.members, relayed.pace);
+            let beat = undertone_protocol::session::beat(relayed.members, relayed.pace);
             let sockets = line::start(line, &tasks)?;
             (binds.into_iter().collect(), relayed.hubs, beat, sockets)
         }

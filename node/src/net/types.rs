@@ -5,6 +5,7 @@ use std::{fmt, net::SocketAddr};
 use bytes::Bytes;
 use libp2p::{PeerId, gossipsub::MessageId};
 use sha2::{Digest, Sha256};
+use undertone_protocol::session::Delivery;
 
 /// An opaque gossip topic. Whoever knows it can subscribe, so it is never printed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,8 +86,8 @@ pub enum NetCommand {
         topic: Topic,
         /// Sealed bytes.
         payload: Bytes,
-        /// Whether hubs are to keep it for those who are away. In a direct circle it changes nothing.
-        lasting: bool,
+        /// How. In a direct circle it changes nothing.
+        delivery: Delivery,
     },
     /// The decision on a message that arrived; until then it is not forwarded (and after about five seconds cannot be).
     /// In a relayed circle it changes nothing: the hub has told everybody, and blaming it for what it cannot read would
@@ -353,7 +354,7 @@ mod tests {
                 NetCommand::Publish {
                     topic,
                     payload,
-                    lasting: true
+                    delivery: Delivery::Lasting
                 },
                 NetCommand::AttachRoute(route),
                 crate::net::RelayAddress { peer, addr: remote },

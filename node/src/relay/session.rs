@@ -33,7 +33,7 @@ const MAX_WAITING: usize = 512 * 1024;
 /// Of what others say a client is told no more than a line has room for beside voices, whoever says how much: what is
 /// more would wait at its entry, and voices behind it. The burst is what somebody who comes in is told.
 const SAID: Budget = Budget {
-    per_second: 30.0 * 1024.0,
+    per_second: 40.0 * 1024.0,
     burst: 128.0 * 1024.0,
 };
 

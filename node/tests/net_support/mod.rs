@@ -18,8 +18,8 @@ use libp2p::{PeerId, identity::Keypair};
 use tokio_util::sync::CancellationToken;
 use undertone_node::{
     net::{
-        self, NetCommand, NetEvent, Network, NetworkConfig, RelayAddress, RelayPath, Relayed,
-        RouteKey, Topic, Verdict,
+        self, Delivery, NetCommand, NetEvent, Network, NetworkConfig, RelayAddress, RelayPath,
+        Relayed, RouteKey, Topic, Verdict,
     },
     relay::{Relay, RelayConfig, RelayStats},
 };
@@ -96,7 +96,7 @@ impl TestNode {
         self.command(NetCommand::Publish {
             topic: TOPIC,
             payload: Bytes::copy_from_slice(text.as_bytes()),
-            lasting: false,
+            delivery: Delivery::Paced,
         })
         .await;
     }
@@ -106,7 +106,7 @@ impl TestNode {
         self.command(NetCommand::Publish {
             topic: TOPIC,
             payload: Bytes::copy_from_slice(text.as_bytes()),
-            lasting: true,
+            delivery: Delivery::Lasting,
         })
         .await;
     }

@@ -9,7 +9,7 @@ use crate::record::{Head, Record};
 use crate::seal::MAX_MESSAGE_BYTES;
 
 use super::message::{CircleMessage, MAX_RECORDS, envelopes};
-use super::{Now, Session};
+use super::{Delivery, Now, Session};
 
 /// How long the next in order waits for the one before.
 const TURN_TO_ANSWER: Duration = Duration::from_millis(250);
@@ -123,10 +123,8 @@ impl Session {
         }
         for records in messages {
             if !records.is_empty() {
-                self.broadcast(&CircleMessage {
-                    records,
-                    voice_key: None,
-                });
+                let voice_key = None;
+                self.deliver(&CircleMessage { records, voice_key }, Delivery::Prompt);
             }
         }
     }

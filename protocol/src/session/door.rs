@@ -15,7 +15,9 @@ use crate::seal::{open_sealed, seal_to};
 use super::message::{DoorMessage, envelopes};
 use super::presence::DEAF_AFTER;
 use super::timer::Timer;
-use super::{End, Event, LASTING_MINUTES, Now, Output, Session, SessionError, Stage, Topic};
+use super::{
+    Delivery, End, Event, LASTING_MINUTES, Now, Output, Session, SessionError, Stage, Topic,
+};
 
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 const KNOCK_AGAIN: Duration = Duration::from_secs(2);
@@ -458,12 +460,12 @@ impl Session {
     }
 
     pub(super) fn seal_for_door(&mut self, message: &DoorMessage) -> Option<Output> {
-        let payload = self.door.seal(message, 0, &mut self.rng).ok()?;
+        let payload = self.door.seal(message, &mut self.rng).ok()?;
         let topic = self.door.topic;
         Some(Output::Publish {
             topic,
             payload,
-            lasting: false,
+            delivery: Delivery::Prompt,
         })
     }
 }

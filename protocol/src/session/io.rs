@@ -28,6 +28,18 @@ pub type Topic = [u8; 32];
 /// The name under which a relay copies media among members: 32 secret bytes.
 pub type RouteKey = [u8; 32];
 
+/// How a control message is carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// At once: it tells a relay no more than that somebody comes, goes or is let in.
+    Prompt,
+    /// Through relays with the next [beat](super::beat) if it is of the smallest size, so that they do not see that anything was said: hands,
+    /// turns, whatever people do.
+    Paced,
+    /// At once, and whoever is away is to find it when they come back: decisions.
+    Lasting,
+}
+
 /// What happened in the world.
 #[derive(Debug)]
 pub enum Input<'a> {
@@ -150,8 +162,8 @@ pub enum Output {
         topic: Topic,
         /// Sealed and padded.
         payload: Vec<u8>,
-        /// Whether whoever is away is to find it when they come back: decisions.
-        lasting: bool,
+        /// How.
+        delivery: Delivery,
     },
     /// Whether a control message may travel on.
     Verdict {

@@ -15,7 +15,9 @@ use crate::weakness::Weakness;
 use super::epoch::epoch_info;
 use super::message::{CircleMessage, DoorMessage, envelopes};
 use super::timer::Timer;
-use super::{Act, LASTING_MINUTES, LIVE_MINUTES, Now, Output, Session, SessionError, Stage};
+use super::{
+    Act, Delivery, LASTING_MINUTES, LIVE_MINUTES, Now, Output, Session, SessionError, Stage,
+};
 
 /// How long members have to arrive in a new epoch before its key is sent to them at the door.
 pub(super) const FIRST_PUSH: std::time::Duration = std::time::Duration::from_secs(1);
@@ -517,7 +519,7 @@ impl Session {
             voice_key: None,
         };
         let mut then: Vec<_> = self
-            .seal_for_circle(&message, 0, true)
+            .seal_for_circle(&message, Delivery::Lasting)
             .into_iter()
             .collect();
         then.extend(super::durable_removals(changes));

@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use crate::id::{CircleId, Nonce, PublicKey};
 use crate::identity::Secret;
 use crate::record::{Record, SealedTo};
-use crate::seal::{SealError, open_padded, seal_with_room};
+use crate::seal::{SealError, open_padded, seal_padded};
 
 /// Most records in one message.
 pub(super) const MAX_RECORDS: usize = 64;
@@ -79,17 +79,15 @@ impl Channel {
             key: secret.derive(salt, &format!("undertone/1/{what}/key")),
         }
     }
-    /// In a size that would hold `room` more bytes.
     pub fn seal<M: Encode<()>>(
         &self,
         message: &M,
-        room: usize,
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<u8>, SealError> {
         let mut bytes = Vec::new();
         // Writing into a Vec cannot fail (its error is `Infallible`).
         let _ = minicbor::encode(message, &mut bytes);
-        seal_with_room(&self.key, &self.topic, &bytes, room, rng)
+        seal_padded(&self.key, &self.topic, &bytes, rng)
     }
     /// `None` when it was not sealed with this channel's key, or is not such a message.
     pub fn open<M: for<'b> Decode<'b, ()>>(&self, payload: &[u8]) -> Option<M> {

@@ -31,7 +31,7 @@ use crate::circle::{Applied, Change, CircleState, Turn};
 use crate::id::{CircleId, PublicKey, RecordId, TransportId};
 use crate::identity::{Draft, GroupKey, Pseudonym};
 use crate::invite::Token;
-use crate::record::{Body, Kind, Record, RouteKind};
+use crate::record::{Body, Kind, Pace, Record, RouteKind};
 use crate::weakness::Weakness;
 
 use door::DoorReply;
@@ -42,6 +42,19 @@ pub use care::MAX_WORDS_BYTES;
 pub use found::Founding;
 pub use io::*;
 pub use view::{MemberView, TurnView, View};
+
+/// How often somebody in a relayed circle of so many at most says something small, whether there is anything to say or not, so
+/// that relays do not see who speaks (`docs/protocol.md`, 16): all together 16 times a second, and nobody more often than twice.
+#[must_use]
+pub fn beat(members: u8, pace: Pace) -> Duration {
+    const ALL: Duration = Duration::from_millis(1_000 / 16);
+    const SHORTEST: Duration = Duration::from_millis(500);
+    let usual = (ALL * u32::from(members)).max(SHORTEST);
+    match pace {
+        Pace::Usual => usual,
+        Pace::Thin => 2 * usual,
+    }
+}
 
 /// How long a pseudonym's records of the moment are valid.
 const LIVE_MINUTES: u64 = 60;
@@ -92,6 +105,8 @@ pub struct Session {
     tickets: BTreeMap<u64, u64>,
     catch_up_allowed: Duration,
     hello_allowed: Duration,
+    /// When one last repeated what is up.
+    floor_repeated: Option<Duration>,
     /// When one last said that one's hand is up; `None` to say it again soon.
     hand_said: Option<Duration>,
     renew_allowed: Duration,
@@ -147,6 +162,7 @@ impl Session {
             tickets: BTreeMap::new(),
             catch_up_allowed: Duration::ZERO,
             hello_allowed: Duration::ZERO,
+            floor_repeated: None,
             hand_said: None,
             renew_allowed: Duration::ZERO,
             replied: BTreeMap::new(),
@@ -498,31 +514,25 @@ impl Session {
         }
     }
 
-    /// Broadcasts to the circle under the current epoch.
+    /// Broadcasts to the circle under the current epoch, so that it does not show.
     fn broadcast(&mut self, message: &CircleMessage) {
-        self.broadcast_with_room(message, 0);
+        self.deliver(message, Delivery::Paced);
     }
 
-    /// The same, in a size that would hold so many more bytes too.
-    fn broadcast_with_room(&mut self, message: &CircleMessage, room: usize) {
-        if let Some(output) = self.seal_for_circle(message, room, false) {
+    fn deliver(&mut self, message: &CircleMessage, delivery: Delivery) {
+        if let Some(output) = self.seal_for_circle(message, delivery) {
             self.outputs.push_back(output);
         }
     }
 
-    fn seal_for_circle(
-        &mut self,
-        message: &CircleMessage,
-        room: usize,
-        lasting: bool,
-    ) -> Option<Output> {
+    fn seal_for_circle(&mut self, message: &CircleMessage, delivery: Delivery) -> Option<Output> {
         let channel = self.epochs.current()?;
         // Whatever does not fit a message is dropped by its maker, who bounds what it puts in.
-        let payload = channel.seal(message, room, &mut self.rng).ok()?;
+        let payload = channel.seal(message, &mut self.rng).ok()?;
         Some(Output::Publish {
             topic: channel.topic,
             payload,
-            lasting,
+            delivery,
         })
     }
 

@@ -18,13 +18,17 @@ use crate::signature;
 
 use super::message::{CircleMessage, envelopes};
 use super::timer::Timer;
-use super::{LASTING_MINUTES, LIVE_MINUTES, Now, Output, Session, Stage};
+use super::{Delivery, LASTING_MINUTES, LIVE_MINUTES, Now, Output, Session, Stage};
 
 /// How often a hello is repeated.
 const HELLO_EVERY: Duration = Duration::from_secs(30);
-/// Room for a hello and what it repeats of the floor: what is left of the second size of sealed messages.
-const HELLO_ROOM: usize = BUCKETS[1] - SEALING_BYTES - 8;
-/// How often at first, while people find each other.
+/// What is up is repeated with a hello, but no more often.
+const FLOOR_GAP: Duration = Duration::from_secs(2);
+/// Messages in which that is done, at most.
+const FLOOR_MESSAGES: usize = 2;
+/// Bytes of envelopes that fit into the smallest message.
+const SMALL: usize = BUCKETS[0] - SEALING_BYTES - 8;
+/// How often at first, while people find each other; in relayed circles with each [beat](super::beat).
 const HELLO_AT_FIRST: Duration = Duration::from_millis(500);
 /// However often somebody is asked, no two hellos come closer than this.
 const HELLO_GAP: Duration = Duration::from_millis(200);
@@ -169,30 +173,54 @@ impl Session {
         // Whoever had or gave turns may have gone without a word.
         self.follow_floor(now);
         self.renew_hand(now);
+        let owes_floor = self.owes_floor(now);
         self.broadcast_hello(now);
         self.hello_allowed = now.at + HELLO_GAP;
         let every = match self.presence.is_unsettled(now.at) {
-            true => HELLO_AT_FIRST,
+            true => self.beat().unwrap_or(HELLO_AT_FIRST),
+            false if owes_floor => FLOOR_GAP,
             false => HELLO_EVERY,
         };
         self.timers.set(Timer::Hello, now.at + every);
     }
 
-    /// Says hello, and hands one's voice key to whoever lacks it. How much of the floor it repeats does not show in its size.
-    pub(super) fn broadcast_hello(&mut self, now: Now) {
-        let message = CircleMessage {
-            voice_key: self.voice_key_handout(now),
-            records: self.hello_records(now),
-        };
-        let room = HELLO_ROOM.saturating_sub(weight(&message.records));
-        self.broadcast_with_room(&message, room);
+    fn beat(&self) -> Option<Duration> {
+        let state = self.state.as_ref().filter(|_| self.route.is_relayed())?;
+        let charter = state.charter();
+        Some(super::beat(
+            charter.max_members,
+            charter.pace.unwrap_or_default(),
+        ))
     }
 
-    /// One's hello, and one's raised hand, so that newcomers learn both: as much as there is room for.
-    fn hello_records(&mut self, now: Now) -> Vec<ByteVec> {
-        let Some(state) = &self.state else {
-            return Vec::new();
+    /// Says hello, and hands one's voice key to whoever lacks it; and repeats of the floor what newcomers are to learn.
+    pub(super) fn broadcast_hello(&mut self, now: Now) {
+        let voice_key = self.voice_key_handout(now);
+        let Some(hello) = self.hello(now) else {
+            return;
         };
+        // Where somebody comes, everybody can see it; at other times hellos may have to do with turns.
+        let delivery = match voice_key.is_some() || self.presence.is_unsettled(now.at) {
+            true => Delivery::Prompt,
+            false => Delivery::Paced,
+        };
+        let records = envelopes([&hello]);
+        self.deliver(&CircleMessage { records, voice_key }, delivery);
+        if !self.owes_floor(now) {
+            self.floor_repeated = Some(now.at);
+            self.repeat_floor(now, hello.payload().seq);
+        }
+    }
+
+    /// Whether what is up was repeated so lately that it waits for another hello.
+    fn owes_floor(&self, now: Now) -> bool {
+        let state = self.state.as_ref();
+        state.is_some_and(|s| s.floor_records().next().is_some())
+            && (self.floor_repeated).is_some_and(|when| now.at < when + FLOOR_GAP)
+    }
+
+    fn hello(&mut self, now: Now) -> Option<Record> {
+        let state = self.state.as_ref()?;
         let me = self.me.public_key();
         let binding = Hello::binding(&self.circle, &me);
         let elapsed = |(turn, ends): &(Turn, Duration)| TurnSeen {
@@ -213,8 +241,17 @@ impl Session {
             digest: digest(state),
             turn: self.turn.as_ref().map(elapsed),
         };
-        // One's raised hand and the turn one gave or has, so that newcomers learn of them; and all that is up, if
-        // one comes first, for whoever has started again and does not know their own.
+        self.sign_own(now, HELLO_MINUTES, hello).ok()
+    }
+
+    /// One's raised hand and the turn one gave or has; and of all that is up, if one comes first, for whoever has started again
+    /// and does not know their own, some each time. In messages of the smallest size, like all that is said of the floor: in
+    /// a larger one a relay would see who has the turn.
+    fn repeat_floor(&mut self, now: Now, time: u64) {
+        let Some(state) = &self.state else {
+            return;
+        };
+        let me = self.me.public_key();
         let holds = self.turn.is_some_and(|(turn, _)| turn.holder == me);
         let speaks_for_all = holds || self.presence.rank(state, &me, now.at) == 0;
         let authority = self.authority();
@@ -223,20 +260,26 @@ impl Session {
             .filter(|r| r.author() == me || Some(r.author()) == authority || speaks_for_all)
             .cloned()
             .partition(|r| r.author() == me || Some(r.author()) == authority);
-        let Ok(hello) = self.sign_own(now, HELLO_MINUTES, hello) else {
-            return Vec::new();
-        };
-        // Those of others take turns.
-        let first = hello.payload().seq.checked_rem(others.len() as u64);
+        let first = time.checked_rem(others.len() as u64);
         others.rotate_left(first.unwrap_or_default() as usize);
         floor.append(&mut others);
-        let mut records = envelopes([&hello]);
+        let mut messages = vec![Vec::new()];
         for envelope in envelopes(&floor) {
-            if weight(&records) + weight([&envelope]) <= HELLO_ROOM {
-                records.push(envelope);
+            let open = messages
+                .last_mut()
+                .filter(|m| weight(m.iter()) + weight([&envelope]) <= SMALL);
+            match open {
+                Some(message) => message.push(envelope),
+                None => messages.push(vec![envelope]),
             }
         }
-        records
+        messages.retain(|message| !message.is_empty());
+        for records in messages.into_iter().take(FLOOR_MESSAGES) {
+            self.broadcast(&CircleMessage {
+                records,
+                voice_key: None,
+            });
+        }
     }
 
     pub(super) fn handle_hello(&mut self, now: Now, record: &Record) {
@@ -508,4 +551,17 @@ fn is_ahead(one: &[Head], other: &[Head]) -> bool {
 fn digest(state: &CircleState) -> u64 {
     let first: [u8; 8] = state.digest().first_chunk().copied().unwrap_or_default();
     u64::from_be_bytes(first) >> 11
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::beat;
+    use crate::record::Pace;
+
+    #[test]
+    fn a_full_circle_says_as_much_as_a_small_one() {
+        let ms = |members, pace| beat(members, pace).as_millis();
+        assert_eq!([2, 8, 16].map(|m| ms(m, Pace::Usual)), [500, 500, 992]);
+        assert_eq!(ms(16, Pace::Thin), 1_984);
+    }
 }

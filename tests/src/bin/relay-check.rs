@@ -455,8 +455,9 @@ async fn cost(folder: &Path, circles: u8) -> Result<Cost> {
 async fn crowd(folder: &Path, args: &Args) -> Result<Crowd> {
     let (all, at_once) = (args.clients + 64, args.clients.max(512));
     let limits = format!(
-        "connections = {all}\nroutes = {all}\ntopics = {}\npending = {at_once}\n",
-        all.max(1_024)
+        "connections = {all}\nroutes = {}\ntopics = {}\npending = {at_once}\n",
+        2 * all,
+        16 * all
     );
     let (relay, way) = relay(folder, &limits)?;
     let probe = Probe::start(&way, TALKING, ROUTE).await?;
@@ -564,9 +565,9 @@ async fn newcomers(way: &RelayPath, seconds: u64) -> Newcomers {
     };
     let came_in = Some(begun.elapsed().as_secs_f64());
     tokio::time::sleep(CALM).await;
-    // Until the attack ends.
-    let left = Duration::from_secs(seconds) / 2;
-    let heard = probe.listen(left.saturating_sub(begun.elapsed())).await;
+    // Until the attack ends, unless that is too soon to tell.
+    let left = (Duration::from_secs(seconds) / 2).saturating_sub(begun.elapsed());
+    let heard = probe.listen(left.max(BEFORE)).await;
     Newcomers {
         came_in,
         heard: Some(heard),

@@ -88,11 +88,11 @@ impl Circle {
             Output::Publish {
                 topic,
                 payload,
-                lasting,
+                delivery,
             } => NetCommand::Publish {
                 topic: Topic(topic),
                 payload: payload.into(),
-                lasting,
+                delivery,
             },
             Output::Dial {
                 transport,
