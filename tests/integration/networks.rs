@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use undertone_tests::netns::Internet;
+use undertone_tests::skipped;
 use undertone_tests::network::{Plan, run};
 use undertone_tests::stage::RouteChoice;
 use undertone_tests::weather::Weather;
@@ -21,7 +22,7 @@ fn behind_routers_everybody_is_heard_when_a_hub_is_killed_and_no_address_is_seen
     let _alone = alone();
     // Most people's own machines, and some containers.
     if let Err(reason) = Internet::probe() {
-        println!("SKIPPED: no network namespaces here: {reason:#}");
+        skipped(&format!("no network namespaces here: {reason:#}"));
         return;
     }
     let plan = Plan {

@@ -31,11 +31,16 @@ use crate::net::{
 /// What waits for a client that does not take it, bytes: two answers to somebody catching up.
 const MAX_WAITING: usize = 512 * 1024;
 /// Of what others say a client is told no more than a line has room for beside voices, whoever says how much: what is
-/// more would wait at its entry, and voices behind it. The burst is what somebody who comes in is told.
+/// more would wait at its entry, and voices behind it. The burst is what all members say when their keys change.
 const SAID: Budget = Budget {
     per_second: 40.0 * 1024.0,
-    burst: 128.0 * 1024.0,
+    burst: 16.0 * 1024.0,
 };
+/// It is told in pieces: at an entry that sends two cells a tick, one keeps a voice waiting for 20 ms.
+const PIECE: usize = 2 * 1024;
+/// But for this much, which is told at once to somebody who comes in, and hears nobody yet: in so short a time.
+const AT_FIRST: usize = 128 * 1024;
+const COMING_IN: Duration = Duration::from_secs(10);
 
 /// Topics of which a client is told what was left there.
 const MOST_HANDED_OUT: usize = 1_024;
@@ -106,14 +111,6 @@ impl Session {
         self.said.push((topic, from), frame)
     }
 
-    /// The next of what others say, as fast as the client may be told.
-    async fn next_said(&self, pace: &mut TokenBucket) -> Bytes {
-        tokio::time::sleep(pace.owes_for(Instant::now())).await;
-        let frame = self.said.pop().await;
-        pace.owe(frame.len() as f64, Instant::now());
-        frame
-    }
-
     async fn forward_datagrams(self: Arc<Self>, hub: Arc<Hub>) {
         let begun = Instant::now();
         let mut bucket = TokenBucket::new(hub.limits.datagrams, begun);
@@ -160,11 +157,23 @@ impl Session {
     ) -> Result<(), StreamEnd> {
         let mut found: Option<std::vec::IntoIter<Arc<Listing>>> = None;
         let mut pace = TokenBucket::new(SAID, Instant::now());
+        let (begun, mut at_first) = (Instant::now(), AT_FIRST);
         loop {
             let frame = tokio::select! {
                 biased;
                 frame = self.waiting.pop() => frame,
-                frame = self.next_said(&mut pace) => frame,
+                frame = self.said.pop() => {
+                    for piece in frame.chunks(PIECE) {
+                        tokio::time::sleep(pace.owes_for(Instant::now())).await;
+                        answers.write_all(piece).await.map_err(|_| StreamEnd::Gone)?;
+                        let is_coming_in = begun.elapsed() < COMING_IN;
+                        match at_first.checked_sub(piece.len()).filter(|_| is_coming_in) {
+                            Some(left) => at_first = left,
+                            None => pace.owe(piece.len() as f64, Instant::now()),
+                        }
+                    }
+                    continue;
+                }
                 more = shown.recv(), if found.is_none() => {
                     found = more.map(Vec::into_iter);
                     continue;
