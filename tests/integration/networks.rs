@@ -4,8 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use undertone_tests::netns::Internet;
-use undertone_tests::skipped;
 use undertone_tests::network::{Plan, run};
+use undertone_tests::skipped;
 use undertone_tests::stage::RouteChoice;
 use undertone_tests::weather::Weather;
 
