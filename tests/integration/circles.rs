@@ -10,9 +10,13 @@ use undertone_tests::person::{Home, Person, lock};
 use undertone_tests::stage::{Play, RouteChoice, play_and_judge};
 use undertone_tests::weather::Weather;
 
+use crate::networks::alone;
+
 const PATIENCE: Duration = Duration::from_secs(40);
 
 fn play(route: RouteChoice, weather: Weather) {
+    // Two circles at once are more than two cores carry in time.
+    let _alone = alone();
     let what = Play {
         members: 4,
         seconds: 14,
@@ -70,6 +74,7 @@ fn newcomer() -> Person {
 
 #[test]
 fn a_newcomer_learns_the_controls_in_the_practice_circle() {
+    let _alone = alone();
     let mut me = newcomer();
     me.node.send(Command::Practice { lead: false });
     me.wait(
@@ -128,6 +133,7 @@ fn a_newcomer_learns_the_controls_in_the_practice_circle() {
 
 #[test]
 fn what_was_chosen_for_the_voice_survives_a_restart() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let start = || {
         let data = Some(folder.path().to_owned());
@@ -159,6 +165,7 @@ fn what_was_chosen_for_the_voice_survives_a_restart() {
 
 #[test]
 fn a_leader_practises_a_removal() {
+    let _alone = alone();
     let mut me = newcomer();
     me.node.send(Command::Practice { lead: true });
     me.wait(PATIENCE, "to hear from the companions", |me| {

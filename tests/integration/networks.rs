@@ -11,7 +11,7 @@ use undertone_tests::weather::Weather;
 
 use crate::processes::undertone_node;
 
-/// There is one small Internet at a time.
+/// There is one small Internet at a time, and one circle of many voices.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
