@@ -474,8 +474,6 @@ pub struct Member {
     pub silenced: bool,
     /// Whether their packets arrive.
     pub connection: Connection,
-    /// Whether one has received a packet of theirs, and had the key to it, since they were last here.
-    pub received: bool,
     /// How loud for me, 0.0–2.0.
     pub volume: f32,
 }
@@ -487,8 +485,18 @@ pub enum Connection {
     Good,
     /// More than one in twenty is lost.
     Unsteady,
+    /// They are here, and none has come yet to which one has the key.
+    Coming,
     /// None for a while; their seat is kept.
     Away,
+}
+
+impl Connection {
+    /// Whether one would hear them if they spoke.
+    #[must_use]
+    pub fn is_heard(self) -> bool {
+        matches!(self, Self::Good | Self::Unsteady)
+    }
 }
 
 /// Somebody at the door.

@@ -170,8 +170,7 @@ fn a_leader_practises_a_removal() {
     me.node.send(Command::Practice { lead: true });
     me.wait(PATIENCE, "to hear from the companions", |me| {
         me.circle().is_some_and(|c| {
-            let here = |m: &Member| m.connection != Connection::Away;
-            c.leading && c.members.len() == 4 && c.members.iter().all(here)
+            c.leading && c.members.len() == 4 && c.members.iter().all(|m| m.connection.is_heard())
         })
     })
     .unwrap();

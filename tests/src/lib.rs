@@ -5,6 +5,7 @@
 
 pub mod analysis;
 pub mod attack;
+pub mod bearing;
 pub mod capture;
 pub mod dtx;
 pub mod echo;

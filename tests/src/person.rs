@@ -53,9 +53,11 @@ pub struct Person {
     pub said: Arc<Mutex<Track>>,
     /// What the headphones played, on the stage's clock.
     pub heard: Arc<Mutex<Track>>,
-    /// From the invite to being inside.
+    /// From the invite to its door.
+    pub door_after: Option<Duration>,
+    /// … to being inside.
     pub inside_after: Option<Duration>,
-    /// From the invite to the first packet of somebody's voice.
+    /// … to the first packet of somebody's voice.
     pub hearing_after: Option<Duration>,
     speaks: Arc<AtomicBool>,
     seen: Arc<Mutex<Vec<(Duration, Event)>>>,
@@ -123,6 +125,7 @@ impl Person {
             node,
             said,
             heard,
+            door_after: None,
             inside_after: None,
             hearing_after: None,
             speaks,
@@ -180,11 +183,11 @@ impl Person {
     pub fn come_in(&mut self, invite: &str, limit: Duration) -> Result<()> {
         self.node.send(Command::OpenInvite(invite.to_owned()));
         let begun = Instant::now();
-        let mut signed = false;
+        let mut door_after = None;
         self.wait(limit, "to be in the circle", |person| {
             match &person.node.snapshot().place {
-                Place::Door(_) if !signed => {
-                    signed = true;
+                Place::Door(_) if door_after.is_none() => {
+                    door_after = Some(begun.elapsed());
                     let accepted = texts::all_clauses().map(|c| c.mark.to_owned()).collect();
                     person.node.send(Command::SignPledge(Consent { accepted }));
                     false
@@ -193,13 +196,14 @@ impl Person {
                 _ => false,
             }
         })?;
+        self.door_after = door_after;
         self.inside_after = Some(begun.elapsed());
         // Voice packets come of everybody, all the time.
         self.wait(limit, "to receive somebody's voice", |person| {
             let circle = person.circle();
             circle.is_some_and(|c| {
                 let mut others = c.members.iter().filter(|m| m.key != c.me);
-                others.any(|m| m.received)
+                others.any(|m| m.connection.is_heard())
             })
         })?;
         self.hearing_after = Some(begun.elapsed());

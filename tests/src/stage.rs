@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use libp2p::identity::Keypair;
 use tokio_util::sync::CancellationToken;
-use undertone_node::api::{CircleDraft, Command, Connection, Event, Place, RouteDraft};
+use undertone_node::api::{CircleDraft, Command, Event, Place, RouteDraft};
 use undertone_node::net::{RelayAddress, udp_sockets};
 use undertone_node::relay::{Relay, RelayConfig};
 use undertone_protocol::id::PublicKey;
@@ -275,9 +275,10 @@ pub fn gather(
         person.come_in(&invite, COME_IN)?;
         let ms = |time: Option<Duration>| time.unwrap_or_default().as_millis();
         say(&format!(
-            "{} {} signs the pledge and is let in (from invite to inside {} ms, to hearing {} ms).",
+            "{} {} signs the pledge and is let in (from invite to door {} ms, to inside {}, to hearing {}).",
             clock(person.now()),
             person.name,
+            ms(person.door_after),
             ms(person.inside_after),
             ms(person.hearing_after)
         ));
@@ -289,11 +290,8 @@ pub fn gather(
     for person in &mut people {
         person.wait(COME_IN, "to hear from everybody", |person| {
             person.circle().is_some_and(|c| {
-                let here = c
-                    .members
-                    .iter()
-                    .filter(|m| m.connection != Connection::Away);
-                here.count() == everybody && !c.muted
+                let heard = c.members.iter().filter(|m| m.connection.is_heard());
+                heard.count() == everybody && !c.muted
             })
         })?;
     }

@@ -242,7 +242,7 @@ fn seat(words: &CircleWords, view: &Inside, circle: &Circle, member: &Member) ->
         state: match (member.connection, member.muted || member.silenced) {
             (Connection::Away, _) => Some(Icon::Moon),
             _ if facts.thanked => Some(Icon::Heart),
-            (Connection::Unsteady, _) => Some(Icon::Unsteady),
+            (Connection::Unsteady | Connection::Coming, _) => Some(Icon::Unsteady),
             (Connection::Good, true) => Some(Icon::MicOff),
             (Connection::Good, false) => None,
         },

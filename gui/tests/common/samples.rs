@@ -263,7 +263,6 @@ pub fn member(index: u8) -> Member {
         muted: true,
         silenced: false,
         connection: Connection::Good,
-        received: true,
         volume: 1.0,
     }
 }
@@ -288,6 +287,9 @@ pub fn circle(people: u8) -> Circle {
     }
     if let Some(away) = members.get_mut(6) {
         away.connection = Connection::Away;
+    }
+    if let Some(coming) = members.get_mut(7) {
+        coming.connection = Connection::Coming;
     }
     Circle {
         door: door(),

@@ -192,7 +192,6 @@ fn myself(circle: &Circle, me: &MemberView, heard: Heard, status: &VoiceStatus) 
             true => Connection::Good,
             false => Connection::Away,
         },
-        received: true,
         volume: 1.0,
     }
 }
@@ -213,12 +212,12 @@ fn member(circle: &Circle, member: &MemberView, status: &VoiceStatus) -> Member 
         speaking: level_db > SPEAKING_DB,
         muted: member.muted,
         silenced: member.silenced,
-        connection: match member.present {
-            false => Connection::Away,
-            true if loss > UNSTEADY_LOSS => Connection::Unsteady,
-            true => Connection::Good,
+        connection: match (member.present, member.received) {
+            (false, _) => Connection::Away,
+            (true, false) => Connection::Coming,
+            (true, true) if loss > UNSTEADY_LOSS => Connection::Unsteady,
+            (true, true) => Connection::Good,
         },
-        received: member.received,
         volume: circle.volumes.get(&member.key).copied().unwrap_or(1.0),
     }
 }

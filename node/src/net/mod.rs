@@ -49,6 +49,7 @@ mod seen;
 mod swarm;
 mod tasks;
 mod transport;
+mod twice;
 mod types;
 pub(crate) mod wire;
 

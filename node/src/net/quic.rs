@@ -15,7 +15,7 @@ use quinn::{
 use rustls::{NoKeyLog, client::Resumption};
 use sha2::Sha256;
 
-use super::{congestion::FlooredCubic, line, transport::TransportError};
+use super::{congestion::FlooredCubic, line, transport::TransportError, twice::Twice};
 
 /// Opens the UDP socket bound to the given local address. Called inside a tokio runtime.
 pub type SocketFactory =
@@ -154,7 +154,10 @@ impl QuicConfig {
     ) -> io::Result<quinn::Endpoint> {
         let mut config = self.endpoint.clone();
         config.supported_versions(vec![1]);
-        let server = listens.then(|| self.server.clone());
+        let (server, socket) = match listens {
+            true => (Some(self.server.clone()), socket),
+            false => (None, Arc::new(Twice(socket)) as Arc<dyn AsyncUdpSocket>),
+        };
         quinn::Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))
     }
 

@@ -30,6 +30,10 @@ impl Session {
         if !changes.is_empty() {
             self.in_vain.clear();
         }
+        let digest = self.state.as_ref().map_or(0, super::presence::digest);
+        if digest != self.changed.0 {
+            self.changed = (digest, now.at);
+        }
         for change in changes {
             match change {
                 Change::Removed(member) => self.enforce_removal(now, member),
@@ -38,7 +42,11 @@ impl Session {
                 Change::Admitted(member) if *member == self.me.public_key() => {
                     self.say_hello_soon(now);
                 }
-                Change::Admitted(member) | Change::Reinstated(member) => self.let_in_again(member),
+                Change::Admitted(member) => {
+                    self.let_in_again(member);
+                    self.take_early_hello(now, member);
+                }
+                Change::Reinstated(member) => self.let_in_again(member),
                 Change::Closed => self.end(End::Closed),
                 Change::Thanked {
                     from,

@@ -83,7 +83,7 @@ pub struct Session {
     epochs: epoch::Epochs,
     presence: presence::PresenceTable,
     voice: voice::VoiceState,
-    catch_up: Option<catch_up::Answer>,
+    catch_up: catch_up::CatchUp,
     /// The present turn, and when it ends.
     turn: Option<(Turn, Duration)>,
     heard_until: BTreeMap<PublicKey, Duration>,
@@ -103,8 +103,11 @@ pub struct Session {
     durable: u64,
     /// Which ticket makes which own entry durable.
     tickets: BTreeMap<u64, u64>,
-    catch_up_allowed: Duration,
+    /// The digest of what is in force, and since when.
+    changed: (u64, Duration),
     hello_allowed: Duration,
+    /// Hellos of people of whom one has not read yet that they were let in, and when they came.
+    early_hellos: BTreeMap<PublicKey, (Duration, CircleMessage)>,
     /// When one last repeated what is up.
     floor_repeated: Option<Duration>,
     /// When one last said that one's hand is up; `None` to say it again soon.
@@ -147,7 +150,7 @@ impl Session {
             epochs: epoch::Epochs::default(),
             presence: presence::PresenceTable::default(),
             voice: voice::VoiceState::new(&mut rng, &me)?,
-            catch_up: None,
+            catch_up: catch_up::CatchUp::default(),
             turn: None,
             heard_until: BTreeMap::new(),
             hands: BTreeMap::new(),
@@ -160,8 +163,9 @@ impl Session {
             is_stored: false,
             durable: 0,
             tickets: BTreeMap::new(),
-            catch_up_allowed: Duration::ZERO,
+            changed: (0, Duration::ZERO),
             hello_allowed: Duration::ZERO,
+            early_hellos: BTreeMap::new(),
             floor_repeated: None,
             hand_said: None,
             renew_allowed: Duration::ZERO,
@@ -293,8 +297,7 @@ impl Session {
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
     pub fn next_timeout(&self) -> Option<Duration> {
         let replies = self.door_replies.values().min().copied();
-        let answer = self.catch_up.as_ref().map(|a| a.due);
-        [self.timers.next(), replies, answer]
+        [self.timers.next(), replies, self.catch_up.due()]
             .into_iter()
             .flatten()
             .min()
@@ -340,7 +343,7 @@ impl Session {
         if matches!(self.stage, Stage::Out(_)) {
             self.timers.clear();
             self.door_replies.clear();
-            self.catch_up = None;
+            self.catch_up.clear();
             return;
         }
         while let Some(timer) = self.timers.pop_due(now.at) {
@@ -400,6 +403,7 @@ impl Session {
     }
 
     fn handle_circle_message(&mut self, now: Now, message: CircleMessage, current: bool) {
+        let mut unknown = None;
         for envelope in message.records.iter().take(message::MAX_RECORDS) {
             let verified = match self.lacks(Weakness::Circle) {
                 true => Record::verify(envelope),
@@ -414,11 +418,17 @@ impl Session {
                         self.arrived.insert(record.author());
                     }
                     self.handle_hello(now, &record);
+                    let is_known = |s: &CircleState| s.is_admitted(&record.author());
+                    if !self.state.as_ref().is_some_and(is_known) {
+                        unknown = Some(record.author());
+                    }
                 }
                 _ => self.handle_record(now, &record),
             }
         }
-        if let Some(handout) = message.voice_key {
+        if let Some(author) = unknown {
+            self.keep_early_hello(now, author, message);
+        } else if let Some(handout) = message.voice_key {
             self.handle_voice_key(now, &handout);
         }
     }
@@ -436,7 +446,7 @@ impl Session {
         if !lasts && record.check_time(now.minute).is_err() {
             return;
         }
-        self.note_progress(record);
+        self.note_progress(now, record);
         self.hear_alone(now, record);
         let Some(state) = self.state.as_mut() else {
             return;

@@ -49,6 +49,11 @@ pub(super) const DEAF_AFTER: Duration = Duration::from_secs(5);
 /// Whoever says the same for so long, and sees another circle, does not get on by reading: who is ahead may hang
 /// on what only one of two has heard.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// What was decided takes so long to be everywhere.
+const SETTLES_IN: Duration = Duration::from_secs(1);
+/// How long hellos are kept of people whom one does not know yet, and how many.
+const EARLY_FOR: Duration = Duration::from_secs(5);
+const MAX_EARLY: usize = 16;
 /// How long a hello is valid, in minutes.
 const HELLO_MINUTES: u64 = 2;
 
@@ -324,7 +329,10 @@ impl Session {
         let as_before = before.filter(|p| p.reads == reads);
         let reads_since = as_before.map_or(now.at, |p| p.reads_since);
         let gets_on = is_behind || they_are_behind;
-        let is_at_odds = differs && (!gets_on || now.at >= reads_since + STUCK_AFTER);
+        // What changed just now is not known to all yet.
+        let is_so_for = |time| now.at >= self.changed.1 + time;
+        let is_stuck = is_so_for(STUCK_AFTER) && now.at >= reads_since + STUCK_AFTER;
+        let is_at_odds = differs && (is_stuck || !gets_on && is_so_for(SETTLES_IN));
         let presence = Presence {
             transport: hello.transport,
             seq,
@@ -349,9 +357,7 @@ impl Session {
         if moved || returned {
             self.say_hello_soon(now);
         }
-        if they_are_behind || is_at_odds {
-            self.plan_catch_up(now, &hello.heads, is_at_odds);
-        }
+        self.note_reader(now, author, &hello.heads, they_are_behind, is_at_odds);
         if is_at_odds {
             self.say_hello_soon(now);
         }
@@ -364,6 +370,26 @@ impl Session {
         }
         if !hello.voice_keys.contains(&self.voice.own_key_id()) {
             self.owe_voice_key(now, author);
+        }
+    }
+
+    /// Somebody says hello, and hands out their voice key with it, of whom one has not read yet that they are a member: that takes
+    /// a moment where one has just come in, and they do not say it again soon.
+    pub(super) fn keep_early_hello(&mut self, now: Now, author: PublicKey, hello: CircleMessage) {
+        (self.early_hellos).retain(|_, (came, _)| now.at < *came + EARLY_FOR);
+        let is_kept = match self.early_hellos.contains_key(&author) {
+            true => hello.voice_key.is_some(),
+            false => self.early_hellos.len() < MAX_EARLY,
+        };
+        if is_kept {
+            self.early_hellos.insert(author, (now.at, hello));
+        }
+    }
+
+    pub(super) fn take_early_hello(&mut self, now: Now, author: &PublicKey) {
+        let hello = self.early_hellos.remove(author);
+        if let Some((_, hello)) = hello.filter(|(came, _)| now.at < *came + EARLY_FOR) {
+            self.handle_circle_message(now, hello, false);
         }
     }
 
@@ -548,7 +574,7 @@ fn is_ahead(one: &[Head], other: &[Head]) -> bool {
 }
 
 /// The first 53 bits of the circle's digest: what an integer of a record holds.
-fn digest(state: &CircleState) -> u64 {
+pub(super) fn digest(state: &CircleState) -> u64 {
     let first: [u8; 8] = state.digest().first_chunk().copied().unwrap_or_default();
     u64::from_be_bytes(first) >> 11
 }

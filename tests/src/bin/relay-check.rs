@@ -1,6 +1,5 @@
 //! What a relay bears: many clients, and clients that mean it harm, while an honest circle talks through it.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -9,23 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use serde::{Deserialize, Serialize};
 use undertone_node::net::{RelayPath, RouteKey};
-use undertone_tests::attack::{self, Attack, Outcome};
+use undertone_tests::attack::{self, Attack};
+use undertone_tests::bearing::{Attacked, COME_IN, Cost, Crowd, Findings, Foreign, Newcomers};
 use undertone_tests::guest::{Gateway, Port, attach, hear, preface, say};
-use undertone_tests::probe::{HEARD, Probe, ROUTE, Window};
+use undertone_tests::probe::{Probe, ROUTE};
 use undertone_tests::relay::RelayProcess;
 
-/// How much later than before an attack sound may come.
-const LATER: f64 = 50.0;
-/// How late what members say may be while somebody talks at their door.
-const NOTICE: f64 = 3_000.0;
-/// How soon who floods is to be cut, seconds.
-const CUT: f64 = 2.0;
-/// How soon a circle comes in while somebody takes all the room, seconds.
-const COME_IN: f64 = 20.0;
-/// The most memory a relay may have had.
-const PEAK_MIB: f64 = 256.0;
 /// Members of the circle that talks meanwhile.
 const TALKING: u8 = 4;
 /// Members of each circle whose cost is measured.
@@ -63,6 +52,9 @@ struct Args {
     /// How long each attack lasts, seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// Only this attack, and nothing else; may be said several times
+    #[arg(long, value_name = "ATTACK")]
+    only: Vec<Attack>,
     /// A js-libp2p peer (tests/foreign/foreign.mjs, beside its node_modules) that is to meet the relay too
     #[arg(long, value_name = "FILE.mjs")]
     foreign: Option<PathBuf>,
@@ -80,84 +72,6 @@ enum Attacker {
         way: RelayPath,
         seconds: u64,
     },
-}
-
-/// What circles cost.
-#[derive(Serialize)]
-struct Cost {
-    circles: u8,
-    /// Part of a core.
-    cores: f64,
-    memory_mib: f64,
-    peak_mib: f64,
-    heard: Window,
-}
-
-/// What many clients do.
-#[derive(Serialize)]
-struct Crowd {
-    clients: usize,
-    /// … of whom so many were still there in the end.
-    stayed: usize,
-    seconds: f64,
-    memory_before_kib: u64,
-    memory_kib: u64,
-    kib_a_client: f64,
-    cores: f64,
-    peak_mib: f64,
-    heard: Window,
-}
-
-/// What an attack does.
-#[derive(Serialize)]
-struct Attacked {
-    attack: Attack,
-    outcome: Outcome,
-    before: Window,
-    during: Window,
-    newcomers: Option<Newcomers>,
-    memory_mib: f64,
-    peak_mib: f64,
-    cores: f64,
-}
-
-/// A circle that comes in while there is an attack.
-#[derive(Serialize)]
-struct Newcomers {
-    /// Seconds that took; nothing if it did not.
-    came_in: Option<f64>,
-    /// What it heard from then on.
-    heard: Option<Window>,
-}
-
-/// What another libp2p does, which means no harm and talks nonsense.
-#[derive(Serialize)]
-struct Foreign {
-    outcome: Babble,
-    before: Window,
-    during: Window,
-    peak_mib: f64,
-}
-
-/// What it says of itself.
-#[derive(Serialize, Deserialize)]
-struct Babble {
-    connected: u64,
-    pings: u64,
-    protocols: Vec<String>,
-    streams: u64,
-    refused: u64,
-    bytes: u64,
-    /// Topics and messages that it was told.
-    told: u64,
-}
-
-#[derive(Serialize)]
-struct Findings {
-    costs: Vec<Cost>,
-    crowd: Crowd,
-    attacks: Vec<Attacked>,
-    foreign: Option<Foreign>,
 }
 
 fn main() -> ExitCode {
@@ -182,97 +96,38 @@ async fn check(args: &Args) -> Result<bool> {
     }
     let folder = tempfile::tempdir()?;
 
-    println!("Circles of {CIRCLE}, through its entry and its hub");
-    let mut costs = Vec::new();
-    for circles in [1, 2, 3] {
-        let cost = cost(&folder.path().join(format!("cost-{circles}")), circles).await?;
+    let mut findings = Findings::default();
+    if args.only.is_empty() {
+        println!("Circles of {CIRCLE}, through its entry and its hub");
+        for circles in [1, 2, 3] {
+            let cost = cost(&folder.path().join(format!("cost-{circles}")), circles).await?;
+            println!("{cost}");
+            findings.costs.push(cost);
+        }
         println!(
-            "  {circles}: {:4.1} % of a core, {:.1} MiB; sound after {:.0} ms, p99 {:.0}, {:.2} % of it heard",
-            100.0 * cost.cores,
-            cost.memory_mib,
-            cost.heard.sound.median,
-            cost.heard.sound.p99,
-            100.0 * cost.heard.sound.heard
+            "{} clients at the hub for {} s, and a circle of {TALKING}",
+            args.clients, args.hold
         );
-        costs.push(cost);
+        let crowd = crowd(&folder.path().join("crowd"), args).await?;
+        println!("{crowd}");
+        findings.crowd = Some(crowd);
     }
-
-    println!(
-        "{} clients at the hub for {} s, and a circle of {TALKING}",
-        args.clients, args.hold
-    );
-    let crowd = crowd(&folder.path().join("crowd"), args).await?;
-    println!(
-        "  {} stayed; {:.1} KiB each (from {:.1} to {:.1} MiB), {:.1} % of a core; sound p99 {:.0} ms, {:.2} % of it heard",
-        crowd.stayed,
-        crowd.kib_a_client,
-        crowd.memory_before_kib as f64 / 1024.0,
-        crowd.memory_kib as f64 / 1024.0,
-        100.0 * crowd.cores,
-        crowd.heard.sound.p99,
-        100.0 * crowd.heard.sound.heard
-    );
-
     println!(
         "Attacks of {} s each, from 50 addresses, on a circle of {TALKING}",
         args.seconds
     );
-    println!(
-        "  {:<11} {:>8} {:>8} {:>6} {:>6} {:>6} {:>6} {:>5} {:>4}  {:>11} {:>6}  {:>7} {:>6} {:>5} {:>5}",
-        "attack",
-        "tried",
-        "a second",
-        "let in",
-        "failed",
-        "cut",
-        "cut in",
-        "held",
-        "told",
-        "p99 ms",
-        "heard",
-        "notices",
-        "heard",
-        "MiB",
-        "cores"
-    );
-    let mut attacks = Vec::new();
-    for attack in Attack::ALL {
+    println!("{}", Attacked::heading());
+    let is_wanted = |attack: &Attack| args.only.is_empty() || args.only.contains(attack);
+    for attack in Attack::ALL.into_iter().filter(is_wanted) {
         let attacked = attacked(folder.path(), attack, args.seconds).await?;
         println!("{attacked}");
-        attacks.push(attacked);
+        findings.attacks.push(attacked);
     }
-    let foreign = match &args.foreign {
-        Some(script) => Some(foreign(&folder.path().join("foreign"), script, args.seconds).await?),
-        None => None,
-    };
-    if let Some(Foreign {
-        outcome,
-        before,
-        during,
-        ..
-    }) = &foreign
-    {
-        println!(
-            "Another libp2p: {} connections, {} pings answered; it speaks {}; then {} streams of nonsense, {:.1} MB, and \
-             {} refused; told {}; p99 {:.0} → {:.0} ms, {:.2} % heard",
-            outcome.connected,
-            outcome.pings,
-            outcome.protocols.join(" "),
-            outcome.streams,
-            outcome.bytes as f64 / 1e6,
-            outcome.refused,
-            outcome.told,
-            before.sound.p99,
-            during.sound.p99,
-            100.0 * during.sound.heard
-        );
+    if let Some(script) = args.foreign.as_ref().filter(|_| args.only.is_empty()) {
+        let foreign = foreign(&folder.path().join("foreign"), script, args.seconds).await?;
+        println!("{foreign}");
+        findings.foreign = Some(foreign);
     }
-    let findings = Findings {
-        costs,
-        crowd,
-        attacks,
-        foreign,
-    };
     if let Some(path) = &args.report {
         let json = serde_json::to_string_pretty(&findings)?;
         std::fs::write(path, json).with_context(|| format!("the report {}", path.display()))?;
@@ -280,145 +135,6 @@ async fn check(args: &Args) -> Result<bool> {
     let broken = findings.broken();
     broken.iter().for_each(|line| println!("  ✘ {line}"));
     Ok(broken.is_empty())
-}
-
-impl fmt::Display for Attacked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            outcome,
-            before,
-            during,
-            ..
-        } = self;
-        let or_none = |figure: Option<String>| figure.unwrap_or_else(|| "–".into());
-        let rate = or_none(outcome.rate().map(|rate| format!("{rate:.0}")));
-        let is_cut = (outcome.slowest_cut > 0.0).then_some(outcome.slowest_cut);
-        let cut_in = or_none(is_cut.map(|seconds| format!("{seconds:.2} s")));
-        write!(
-            f,
-            "  {:<11} {:>8} {rate:>8} {:>6} {:>6} {:>6} {cut_in:>6} {:>5} {:>4}  {:>4.0} → {:>4.0} {:>5.1}%  {:>7.0} {:>5.1}% {:>5.0} {:>5.2}",
-            format!("{:?}", self.attack),
-            outcome.tried,
-            outcome.connected,
-            outcome.failed,
-            outcome.cut,
-            outcome.held,
-            outcome.told,
-            before.sound.p99,
-            during.sound.p99,
-            100.0 * during.sound.heard,
-            during.control.p99,
-            100.0 * during.control.heard,
-            self.peak_mib,
-            self.cores,
-        )?;
-        let Some(Newcomers { came_in, heard }) = &self.newcomers else {
-            return Ok(());
-        };
-        let came_in = or_none(came_in.map(|seconds| format!("{seconds:.1} s")));
-        let heard =
-            heard.map(|h| [h.sound, h.control].map(|a| format!("{:.1} %", 100.0 * a.heard)));
-        let heard =
-            or_none(heard.map(|[sound, notices]| format!("{sound}, of its notices {notices}")));
-        write!(
-            f,
-            "\n  {:<11} another circle came in after {came_in}; of its sound it heard {heard}",
-            ""
-        )
-    }
-}
-
-impl Findings {
-    /// What was promised and did not happen.
-    fn broken(&self) -> Vec<String> {
-        let mut broken = Vec::new();
-        for cost in &self.costs {
-            let what = format!("{} circles", cost.circles);
-            broken.extend(borne(&what, &[cost.heard], cost.peak_mib));
-        }
-        let crowd = &self.crowd;
-        broken.extend(borne("many clients", &[crowd.heard], crowd.peak_mib));
-        if crowd.stayed < crowd.clients {
-            let gone = crowd.clients - crowd.stayed;
-            broken.push(format!("{gone} clients were lost"));
-        }
-        for attacked in &self.attacks {
-            let what = format!("{:?}", attacked.attack);
-            let windows = [attacked.before, attacked.during];
-            broken.extend(borne(&what, &windows, attacked.peak_mib));
-            let wrong = attacked.wrong().into_iter();
-            broken.extend(wrong.map(|wrong| format!("{what}: {wrong}")));
-        }
-        if let Some(foreign) = &self.foreign {
-            let what = "another libp2p";
-            let windows = [foreign.before, foreign.during];
-            broken.extend(borne(what, &windows, foreign.peak_mib));
-            if foreign.outcome.pings < 2 || foreign.outcome.told > 0 {
-                broken.push(format!("{what} was not answered, or told too much"));
-            }
-            if foreign.during.sound.p99 > foreign.before.sound.p99 + LATER {
-                broken.push(format!("{what}: sound came late"));
-            }
-        }
-        broken
-    }
-}
-
-/// What must never be: that a circle does not hear itself, or the relay grows.
-fn borne(what: &str, windows: &[Window], peak_mib: f64) -> Vec<String> {
-    let mut broken: Vec<_> = windows.iter().filter_map(Window::wrong).collect();
-    if peak_mib > PEAK_MIB {
-        broken.push(format!("the relay had {peak_mib:.0} MiB"));
-    }
-    let say = |wrong| format!("{what}: {wrong}");
-    broken.into_iter().map(say).collect()
-}
-
-impl Attacked {
-    /// What went wrong, beside that.
-    fn wrong(&self) -> Vec<&'static str> {
-        let Self {
-            attack,
-            outcome,
-            before,
-            during,
-            ..
-        } = self;
-        let control = during.control;
-        let newcomers = self.newcomers.as_ref();
-        let is_in = |n: &Newcomers| {
-            let heard = n.heard.map(|h| h.sound.heard.min(h.control.heard));
-            n.came_in.is_some_and(|s| s <= COME_IN) && heard.is_some_and(|h| h >= HEARD)
-        };
-        let is_missing = match attack {
-            Attack::Garbage => false,
-            Attack::Places | Attack::Rooms => outcome.held == 0,
-            Attack::Door => during.at_the_door == 0,
-            _ => outcome.connected == 0 || attack.is_flood() && outcome.cut == 0,
-        };
-        let rules = [
-            (outcome.tried == 0 || is_missing, "it did not happen"),
-            (
-                during.sound.p99 > before.sound.p99 + LATER,
-                "sound came late",
-            ),
-            (outcome.slowest_cut > CUT, "cut too late"),
-            (
-                outcome.told > 0 || during.strange > 0,
-                "somebody was told what was not for them",
-            ),
-            (
-                *attack == Attack::Door && !(control.p99 <= NOTICE && control.heard >= HEARD),
-                "what members said came late, or not",
-            ),
-            (
-                !newcomers.is_none_or(is_in),
-                "another circle did not come in",
-            ),
-        ];
-        let wrong = rules.into_iter().filter(|(is_so, _)| *is_so);
-        wrong.map(|(_, what)| what).collect()
-    }
 }
 
 /// A relay with both ports on loopback.
@@ -596,60 +312,4 @@ async fn foreign(folder: &Path, script: &Path, seconds: u64) -> Result<Foreign> 
         during,
         peak_mib: usage.peak as f64 / 1024.0,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use undertone_tests::probe::Arrived;
-
-    use super::*;
-
-    fn heard(heard: f64, p99: f64) -> Window {
-        let sound = Arrived {
-            median: p99,
-            p99,
-            heard,
-        };
-        Window {
-            sound,
-            control: sound,
-            strange: 0,
-            at_the_door: 1,
-        }
-    }
-
-    fn attacked(attack: Attack, tried: u64, during: Window) -> Attacked {
-        Attacked {
-            attack,
-            outcome: Outcome {
-                tried,
-                connected: 1,
-                held: 1,
-                ..Outcome::default()
-            },
-            before: heard(1.0, 30.0),
-            during,
-            newcomers: None,
-            memory_mib: 20.0,
-            peak_mib: 20.0,
-            cores: 0.1,
-        }
-    }
-
-    #[test]
-    fn an_attack_that_did_not_happen_is_no_pass_nor_is_silence() {
-        let wrong = |attack, tried, during| attacked(attack, tried, during).wrong();
-        let well = heard(1.0, 30.0);
-        assert!(wrong(Attack::Guesses, 1, well).is_empty());
-        assert_eq!(wrong(Attack::Guesses, 0, well), ["it did not happen"]);
-        assert_eq!(wrong(Attack::Cells, 1, well), ["it did not happen"]);
-        assert!(wrong(Attack::Door, 1, well).is_empty());
-        assert_eq!(wrong(Attack::Door, 1, heard(0.9, 30.0)).len(), 1);
-        assert_eq!(wrong(Attack::Door, 1, heard(1.0, f64::NAN)).len(), 1);
-        assert_eq!(borne("", &[well], PEAK_MIB), [""; 0]);
-        for window in [heard(0.9, 30.0), heard(1.0, f64::NAN)] {
-            assert_eq!(borne("", &[well, window], PEAK_MIB).len(), 1);
-        }
-        assert_eq!(borne("", &[well], PEAK_MIB + 1.0).len(), 1);
-    }
 }

@@ -187,6 +187,7 @@ pub(super) fn member_sentence(m: &MemberFacts<'_>) -> String {
     match m.connection {
         Connection::Good => {}
         Connection::Unsteady => say("connection unsteady"),
+        Connection::Coming => say("connecting, not heard yet"),
         Connection::Away => say("away for a moment, seat kept"),
     }
     if m.silenced {
@@ -218,10 +219,11 @@ pub(super) fn member_marks(m: &MemberFacts<'_>) -> String {
     let listens = matches!(m.role, Role::Listener | Role::Newcomer);
     match (m.connection, m.speaking, m.muted) {
         (Connection::Away, _, _) => marks.push("away"),
+        (Connection::Coming, _, _) => marks.push("connecting"),
         _ if m.thanked => marks.push("thanked"),
         _ if m.silenced => marks.push("silenced"),
         (_, true, _) => marks.push("speaking"),
-        (Connection::Unsteady, false, _) => marks.push("unsteady"),
+        (Connection::Unsteady | Connection::Coming, false, _) => marks.push("unsteady"),
         (Connection::Good, false, true) if !listens => marks.push("muted"),
         (Connection::Good, false, _) => {}
     }
@@ -283,6 +285,12 @@ mod tests {
             member_sentence(&fox),
             "Amber Fox, this is you, leads, second in line, microphone off"
         );
+        let coming = MemberFacts {
+            muted: true,
+            connection: Connection::Coming,
+            ..facts("Soft Larch")
+        };
+        assert_eq!(member_marks(&coming), "connecting");
         let away = MemberFacts {
             muted: true,
             connection: Connection::Away,
