@@ -12,6 +12,7 @@ use crate::record::{Head, Kind, Record};
 use crate::seal::MAX_MESSAGE_BYTES;
 
 use super::message::{CircleMessage, MAX_RECORDS, envelopes};
+use super::presence::digest;
 use super::{Delivery, Now, Session};
 
 /// How long the next in order waits for the one before, and after what that one says.
@@ -27,25 +28,25 @@ const MAX_MESSAGES: usize = 16;
 /// Room for the CBOR around the records of one message.
 const OVERHEAD_BYTES: usize = 512;
 
-/// Whoever has not read all that one holds oneself, and the answer to them.
+/// Whoever has not read all that one holds oneself, and the answers to them.
 #[derive(Debug, Default)]
 pub(super) struct CatchUp {
-    /// How far, as they said last.
+    /// What they said last.
     behind: BTreeMap<PublicKey, Reader>,
     /// Who was answered lately, by whomever.
     answered: BTreeMap<PublicKey, Duration>,
-    /// When it is one's turn to answer, and when at the latest.
-    due: Duration,
-    latest: Duration,
-    /// Not before.
+    /// No answer before.
     allowed: Duration,
 }
 
 #[derive(Debug)]
 struct Reader {
     heads: Vec<Head>,
-    /// What stands beside the chains is wanted too.
-    aside: bool,
+    /// If what stands beside the chains is wanted too: what they made of it all.
+    aside: Option<u64>,
+    /// When it is one's turn to answer, and when at the latest.
+    due: Duration,
+    latest: Duration,
 }
 
 impl Reader {
@@ -64,15 +65,17 @@ impl Reader {
         next
     }
 
-    fn lacks_any_of(&self, heads: &[Head]) -> bool {
-        self.aside || heads.iter().any(|h| self.read(&h.author) < h.seq)
+    /// Whether they do not know all of this.
+    fn lacks(&self, heads: &[Head], digest: u64) -> bool {
+        self.aside.is_some_and(|theirs| theirs != digest)
+            || heads.iter().any(|h| self.read(&h.author) < h.seq)
     }
 }
 
 impl CatchUp {
     /// When an answer is due, if one is.
     pub fn due(&self) -> Option<Duration> {
-        (!self.behind.is_empty()).then_some(self.due)
+        self.behind.values().map(|r| r.due).min()
     }
 
     pub fn clear(&mut self) {
@@ -87,33 +90,42 @@ impl CatchUp {
 }
 
 impl Session {
-    /// Somebody has read up to `heads`, which is or is not all, and differs in what stands `aside`.
+    /// Somebody has read all, as far as one can tell.
+    pub(super) fn note_up_to_date(&mut self, reader: &PublicKey) {
+        self.catch_up.behind.remove(reader);
+    }
+
+    /// Somebody has read up to `heads`, and if that comes to something else with them, what stands `aside` is wanted too. They are
+    /// answered when it is one's turn; if nobody has by then, and not before a time.
     pub(super) fn note_reader(
         &mut self,
         now: Now,
         reader: PublicKey,
         heads: &[Head],
-        is_behind: bool,
-        aside: bool,
+        aside: Option<u64>,
+        not_before: Duration,
     ) {
         let Some(state) = &self.state else {
             return;
         };
+        let rank = self.presence.rank(state, &self.me.public_key(), now.at);
         let catch_up = &mut self.catch_up;
-        catch_up
-            .answered
-            .retain(|_, at| now.at < *at + ANSWER_AGAIN);
-        if !(is_behind || aside) || catch_up.answered.contains_key(&reader) {
-            catch_up.behind.remove(&reader);
-            return;
-        }
-        if catch_up.behind.is_empty() {
-            let rank = self.presence.rank(state, &self.me.public_key(), now.at);
-            catch_up.due = (now.at + TURN_TO_ANSWER * rank).max(catch_up.allowed);
-            catch_up.latest = catch_up.due + LONGEST_WAIT;
-        }
+        (catch_up.answered).retain(|_, at| now.at < *at + ANSWER_AGAIN);
+        let answered = catch_up.answered.get(&reader);
+        let begin = (now.at.max(not_before))
+            .max(catch_up.allowed)
+            .max(answered.map_or(Duration::ZERO, |at| *at + ANSWER_AGAIN));
+        let planned = catch_up.behind.get(&reader).map(|r| (r.due, r.latest));
+        let due = begin + TURN_TO_ANSWER * rank;
+        let (due, latest) = planned.unwrap_or((due, due + LONGEST_WAIT));
         let heads = heads.to_vec();
-        catch_up.behind.insert(reader, Reader { heads, aside });
+        let reading = Reader {
+            heads,
+            aside,
+            due,
+            latest,
+        };
+        catch_up.behind.insert(reader, reading);
     }
 
     /// Somebody else sent this: it need not be sent again, and they may go on.
@@ -123,38 +135,36 @@ impl Session {
         };
         let (author, seq) = (record.author(), record.payload().seq);
         let kind = record.body().kind();
-        let catch_up = &mut self.catch_up;
-        let mut gets_on = false;
-        for reader in catch_up.behind.values_mut() {
-            gets_on |= match kind.is_chained() {
-                true => reader.step(author, seq),
-                false => reader.aside && matches!(kind, Kind::Pledge | Kind::Join),
-            };
-        }
-        if !gets_on {
-            return;
-        }
-        let heads = state.heads();
-        let done = catch_up.behind.iter();
-        let done: Vec<_> = done
-            .filter(|(_, reader)| !reader.lacks_any_of(&heads))
-            .map(|(reader, _)| *reader)
-            .collect();
-        for reader in done {
-            catch_up.is_answered(reader, now.at);
-        }
         let rank = self.presence.rank(state, &self.me.public_key(), now.at);
-        let later = (now.at + TURN_TO_ANSWER * (rank + 1)).min(catch_up.latest);
-        catch_up.due = catch_up.due.max(later);
+        let (heads, digest) = (state.heads(), digest(state));
+        let mut done = Vec::new();
+        for (key, reader) in &mut self.catch_up.behind {
+            let gets_on = match kind.is_chained() {
+                true => reader.step(author, seq),
+                false => reader.aside.is_some() && matches!(kind, Kind::Pledge | Kind::Join),
+            };
+            if gets_on {
+                let later = now.at + TURN_TO_ANSWER * (rank + 1);
+                reader.due = reader.due.max(later.min(reader.latest));
+                if !reader.lacks(&heads, digest) {
+                    done.push(*key);
+                }
+            }
+        }
+        for reader in done {
+            self.catch_up.is_answered(reader, now.at);
+        }
     }
 
     pub(super) fn answer_due_catch_up(&mut self, now: Now) {
-        if self.catch_up.due().is_none_or(|due| now.at < due) {
-            return;
-        }
         let Some(state) = &self.state else {
             return;
         };
+        let due = |(key, r): (&PublicKey, &Reader)| (r.due <= now.at).then_some(*key);
+        let due: Vec<_> = self.catch_up.behind.iter().filter_map(due).collect();
+        if due.is_empty() {
+            return;
+        }
         // What one decided and has not on disk yet is not told: after a crash it would be said differently.
         let own = self.authority();
         let told = |r: &&Record| {
@@ -162,20 +172,26 @@ impl Session {
                 || !r.body().kind().is_chained()
                 || r.payload().seq <= self.durable
         };
-        // For all at once: from the lowest of them.
-        let readers = || self.catch_up.behind.values();
-        let lowest = |own: Head| Head {
+        // For all at once who still need it: from the lowest of them.
+        let (held, digest) = (state.heads(), digest(state));
+        let readers = || due.iter().filter_map(|key| self.catch_up.behind.get(key));
+        let readers = || readers().filter(|r| r.lacks(&held, digest));
+        let lowest = |own: &Head| Head {
             seq: readers().map(|r| r.read(&own.author)).min().unwrap_or(0),
-            ..own
+            ..*own
         };
-        let heads = state.heads().into_iter().map(lowest);
-        let heads: Vec<_> = heads.filter(|h| h.seq > 0).collect();
-        let is_aside = readers().any(|r| r.aside);
+        let heads = held.iter().map(lowest).filter(|h| h.seq > 0);
+        let heads: Vec<_> = heads.collect();
+        let is_wanted = readers().next().is_some();
+        let is_aside = readers().any(|r| r.aside.is_some_and(|theirs| theirs != digest));
         // It may be more than one answer holds: each begins somewhere else.
         let mut aside: Vec<_> = state.aside().filter(|_| is_aside).collect();
         let begin = self.rng.next_u64() as usize % aside.len().max(1);
         aside.rotate_left(begin);
-        let records = state.after(&heads);
+        let records = match is_wanted {
+            true => state.after(&heads),
+            false => Vec::new(),
+        };
         let mut messages = vec![Vec::new()];
         let (mut size, mut all) = (0, 0);
         for record in records.into_iter().chain(aside).filter(told) {
@@ -195,8 +211,11 @@ impl Session {
             let last = messages.len() - 1;
             messages[last].extend(envelopes([record]));
         }
-        let readers: Vec<_> = self.catch_up.behind.keys().copied().collect();
-        for reader in readers {
+        if is_aside {
+            // They may hold what one lacks oneself.
+            self.say_hello_soon(now);
+        }
+        for reader in due {
             self.catch_up.is_answered(reader, now.at);
         }
         let pause = Duration::from_secs_f64(all as f64 / ANSWERS as f64);

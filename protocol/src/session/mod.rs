@@ -106,6 +106,8 @@ pub struct Session {
     /// The digest of what is in force, and since when.
     changed: (u64, Duration),
     hello_allowed: Duration,
+    /// How many hellos come sooner.
+    unsure: u8,
     /// Hellos of people of whom one has not read yet that they were let in, and when they came.
     early_hellos: BTreeMap<PublicKey, (Duration, CircleMessage)>,
     /// When one last repeated what is up.
@@ -165,6 +167,7 @@ impl Session {
             tickets: BTreeMap::new(),
             changed: (0, Duration::ZERO),
             hello_allowed: Duration::ZERO,
+            unsure: 0,
             early_hellos: BTreeMap::new(),
             floor_repeated: None,
             hand_said: None,

@@ -49,6 +49,8 @@ pub(super) const DEAF_AFTER: Duration = Duration::from_secs(5);
 /// Whoever says the same for so long, and sees another circle, does not get on by reading: who is ahead may hang
 /// on what only one of two has heard.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// Hellos that come sooner where somebody is behind, or at odds with somebody: an answer may be lost.
+const UNSURE: u8 = 4;
 /// What was decided takes so long to be everywhere.
 const SETTLES_IN: Duration = Duration::from_secs(1);
 /// How long hellos are kept of people whom one does not know yet, and how many.
@@ -181,9 +183,10 @@ impl Session {
         let owes_floor = self.owes_floor(now);
         self.broadcast_hello(now);
         self.hello_allowed = now.at + HELLO_GAP;
+        self.unsure = self.unsure.saturating_sub(1);
         let every = match self.presence.is_unsettled(now.at) {
             true => self.beat().unwrap_or(HELLO_AT_FIRST),
-            false if owes_floor => FLOOR_GAP,
+            false if owes_floor || self.unsure > 0 => FLOOR_GAP,
             false => HELLO_EVERY,
         };
         self.timers.set(Timer::Hello, now.at + every);
@@ -305,6 +308,7 @@ impl Session {
         if is_behind {
             // Behind, perhaps not even knowing its author yet: one's own hello says so, others answer.
             self.say_hello_soon(now);
+            self.unsure = UNSURE;
         }
         let Some(state) = &self.state else {
             return;
@@ -329,10 +333,12 @@ impl Session {
         let as_before = before.filter(|p| p.reads == reads);
         let reads_since = as_before.map_or(now.at, |p| p.reads_since);
         let gets_on = is_behind || they_are_behind;
+        let is_at_odds = differs && (!gets_on || now.at >= reads_since + STUCK_AFTER);
         // What changed just now is not known to all yet.
-        let is_so_for = |time| now.at >= self.changed.1 + time;
-        let is_stuck = is_so_for(STUCK_AFTER) && now.at >= reads_since + STUCK_AFTER;
-        let is_at_odds = differs && (is_stuck || !gets_on && is_so_for(SETTLES_IN));
+        let settles_at = match is_at_odds {
+            true => self.changed.1 + SETTLES_IN,
+            false => now.at,
+        };
         let presence = Presence {
             transport: hello.transport,
             seq,
@@ -357,9 +363,15 @@ impl Session {
         if moved || returned {
             self.say_hello_soon(now);
         }
-        self.note_reader(now, author, &hello.heads, they_are_behind, is_at_odds);
-        if is_at_odds {
-            self.say_hello_soon(now);
+        match they_are_behind || is_at_odds {
+            true => {
+                let aside = is_at_odds.then_some(hello.digest);
+                self.note_reader(now, author, &hello.heads, aside, settles_at);
+                if is_at_odds {
+                    self.unsure = UNSURE;
+                }
+            }
+            false => self.note_up_to_date(&author),
         }
         let is_new = now.at < self.presence.fast_until;
         if let Some(turn) = hello

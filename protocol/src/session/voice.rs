@@ -24,7 +24,7 @@ const MAX_EARLY: usize = 48;
 /// half to come, once their packets do.
 const ASK_FOR_KEY_AFTER: Duration = Duration::from_millis(400);
 /// How often one's key is handed to the same people again.
-const HANDOUT_EVERY: Duration = Duration::from_secs(1);
+const HANDOUT_EVERY: Duration = Duration::from_millis(600);
 
 struct Held {
     member: PublicKey,
