@@ -241,8 +241,9 @@ fn seat(words: &CircleWords, view: &Inside, circle: &Circle, member: &Member) ->
         },
         state: match (member.connection, member.muted || member.silenced) {
             (Connection::Away, _) => Some(Icon::Moon),
+            (Connection::Coming, _) => Some(Icon::Unsteady),
             _ if facts.thanked => Some(Icon::Heart),
-            (Connection::Unsteady | Connection::Coming, _) => Some(Icon::Unsteady),
+            (Connection::Unsteady, _) => Some(Icon::Unsteady),
             (Connection::Good, true) => Some(Icon::MicOff),
             (Connection::Good, false) => None,
         },

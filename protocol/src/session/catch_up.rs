@@ -75,7 +75,8 @@ impl Reader {
 impl CatchUp {
     /// When an answer is due, if one is.
     pub fn due(&self) -> Option<Duration> {
-        self.behind.values().map(|r| r.due).min()
+        let due = self.behind.values().map(|r| r.due).min()?;
+        Some(due.max(self.allowed))
     }
 
     pub fn clear(&mut self) {
@@ -90,19 +91,14 @@ impl CatchUp {
 }
 
 impl Session {
-    /// Somebody has read all, as far as one can tell.
-    pub(super) fn note_up_to_date(&mut self, reader: &PublicKey) {
-        self.catch_up.behind.remove(reader);
-    }
-
-    /// Somebody has read up to `heads`, and if that comes to something else with them, what stands `aside` is wanted too. They are
-    /// answered when it is one's turn; if nobody has by then, and not before a time.
+    /// Somebody has read up to `heads`, and made `digest` of it; if they are at odds, what stands aside is wanted too. They are
+    /// answered when it is one's turn, if nobody has by then, and not before a time.
     pub(super) fn note_reader(
         &mut self,
         now: Now,
         reader: PublicKey,
-        heads: &[Head],
-        aside: Option<u64>,
+        (heads, digest): (&[Head], u64),
+        is_at_odds: bool,
         not_before: Duration,
     ) {
         let Some(state) = &self.state else {
@@ -111,42 +107,56 @@ impl Session {
         let rank = self.presence.rank(state, &self.me.public_key(), now.at);
         let catch_up = &mut self.catch_up;
         (catch_up.answered).retain(|_, at| now.at < *at + ANSWER_AGAIN);
-        let answered = catch_up.answered.get(&reader);
-        let begin = (now.at.max(not_before))
-            .max(catch_up.allowed)
-            .max(answered.map_or(Duration::ZERO, |at| *at + ANSWER_AGAIN));
-        let planned = catch_up.behind.get(&reader).map(|r| (r.due, r.latest));
-        let due = begin + TURN_TO_ANSWER * rank;
-        let (due, latest) = planned.unwrap_or((due, due + LONGEST_WAIT));
-        let heads = heads.to_vec();
+        let planned = catch_up.behind.get(&reader);
+        let was_at_odds = planned.is_some_and(|r| r.aside.is_some());
+        let (due, latest) = planned.map_or_else(
+            || {
+                let answered = catch_up.answered.get(&reader);
+                let again = answered.map_or(Duration::ZERO, |at| *at + ANSWER_AGAIN);
+                let due = now.at.max(not_before).max(again) + TURN_TO_ANSWER * rank;
+                (due, due + LONGEST_WAIT)
+            },
+            |r| (r.due, r.latest),
+        );
         let reading = Reader {
-            heads,
-            aside,
+            heads: heads.to_vec(),
+            aside: (is_at_odds || was_at_odds).then_some(digest),
             due,
             latest,
         };
         catch_up.behind.insert(reader, reading);
     }
 
+    /// Somebody has read all that one has oneself.
+    pub(super) fn note_up_to_date(&mut self, reader: &PublicKey) {
+        self.catch_up.behind.remove(reader);
+    }
+
     /// Somebody else sent this: it need not be sent again, and they may go on.
     pub(super) fn note_progress(&mut self, now: Now, record: &Record) {
-        let Some(state) = &self.state else {
+        let Some(state) = self
+            .state
+            .as_ref()
+            .filter(|_| self.catch_up.due().is_some())
+        else {
             return;
         };
         let (author, seq) = (record.author(), record.payload().seq);
         let kind = record.body().kind();
+        let (held, digest) = (state.heads(), digest(state));
+        // What one knows, or comes next.
+        let is_sound = (held.iter()).any(|h| h.author == author && seq <= h.seq + 1);
         let rank = self.presence.rank(state, &self.me.public_key(), now.at);
-        let (heads, digest) = (state.heads(), digest(state));
         let mut done = Vec::new();
         for (key, reader) in &mut self.catch_up.behind {
             let gets_on = match kind.is_chained() {
-                true => reader.step(author, seq),
+                true => is_sound && reader.step(author, seq),
                 false => reader.aside.is_some() && matches!(kind, Kind::Pledge | Kind::Join),
             };
             if gets_on {
                 let later = now.at + TURN_TO_ANSWER * (rank + 1);
                 reader.due = reader.due.max(later.min(reader.latest));
-                if !reader.lacks(&heads, digest) {
+                if !reader.lacks(&held, digest) {
                     done.push(*key);
                 }
             }
@@ -156,15 +166,23 @@ impl Session {
         }
     }
 
+    /// Answers whoever has waited longest; what others need of it they need no more.
     pub(super) fn answer_due_catch_up(&mut self, now: Now) {
         let Some(state) = &self.state else {
             return;
         };
-        let due = |(key, r): (&PublicKey, &Reader)| (r.due <= now.at).then_some(*key);
-        let due: Vec<_> = self.catch_up.behind.iter().filter_map(due).collect();
-        if due.is_empty() {
+        if self.catch_up.due().is_none_or(|due| now.at < due) {
             return;
         }
+        let (held, digest) = (state.heads(), digest(state));
+        let behind = &mut self.catch_up.behind;
+        behind.retain(|_, r| r.due > now.at || r.lacks(&held, digest));
+        let first = behind.iter().filter(|(_, r)| r.due <= now.at);
+        let Some((reader, reading)) = first.min_by_key(|(_, r)| r.due) else {
+            return;
+        };
+        let (reader, heads) = (*reader, reading.heads.clone());
+        let is_at_odds = reading.aside.is_some_and(|theirs| theirs != digest);
         // What one decided and has not on disk yet is not told: after a crash it would be said differently.
         let own = self.authority();
         let told = |r: &&Record| {
@@ -172,28 +190,14 @@ impl Session {
                 || !r.body().kind().is_chained()
                 || r.payload().seq <= self.durable
         };
-        // For all at once who still need it: from the lowest of them.
-        let (held, digest) = (state.heads(), digest(state));
-        let readers = || due.iter().filter_map(|key| self.catch_up.behind.get(key));
-        let readers = || readers().filter(|r| r.lacks(&held, digest));
-        let lowest = |own: &Head| Head {
-            seq: readers().map(|r| r.read(&own.author)).min().unwrap_or(0),
-            ..*own
-        };
-        let heads = held.iter().map(lowest).filter(|h| h.seq > 0);
-        let heads: Vec<_> = heads.collect();
-        let is_wanted = readers().next().is_some();
-        let is_aside = readers().any(|r| r.aside.is_some_and(|theirs| theirs != digest));
         // It may be more than one answer holds: each begins somewhere else.
-        let mut aside: Vec<_> = state.aside().filter(|_| is_aside).collect();
+        let mut aside: Vec<_> = state.aside().filter(|_| is_at_odds).collect();
         let begin = self.rng.next_u64() as usize % aside.len().max(1);
         aside.rotate_left(begin);
-        let records = match is_wanted {
-            true => state.after(&heads),
-            false => Vec::new(),
-        };
+        let records = state.after(&heads);
         let mut messages = vec![Vec::new()];
         let (mut size, mut all) = (0, 0);
+        let mut entries = Vec::new();
         for record in records.into_iter().chain(aside).filter(told) {
             let bytes = record.envelope().len() + 8;
             let last = messages.len() - 1;
@@ -210,16 +214,29 @@ impl Session {
             all += bytes;
             let last = messages.len() - 1;
             messages[last].extend(envelopes([record]));
+            if record.body().kind().is_chained() {
+                entries.push((record.author(), record.payload().seq));
+            }
         }
-        if is_aside {
+        if is_at_odds {
             // They may hold what one lacks oneself.
             self.say_hello_soon(now);
         }
-        for reader in due {
-            self.catch_up.is_answered(reader, now.at);
+        let catch_up = &mut self.catch_up;
+        catch_up.is_answered(reader, now.at);
+        for other in catch_up.behind.values_mut() {
+            for (author, seq) in &entries {
+                other.step(*author, *seq);
+            }
+        }
+        let done = catch_up.behind.iter();
+        let done = done.filter(|(_, other)| !other.lacks(&held, digest));
+        let done: Vec<_> = done.map(|(other, _)| *other).collect();
+        for other in done {
+            catch_up.is_answered(other, now.at);
         }
         let pause = Duration::from_secs_f64(all as f64 / ANSWERS as f64);
-        self.catch_up.allowed = now.at + pause;
+        catch_up.allowed = catch_up.allowed.max(now.at) + pause;
         for records in messages {
             if !records.is_empty() {
                 let voice_key = None;

@@ -423,16 +423,21 @@ impl Session {
                     self.handle_hello(now, &record);
                     let is_known = |s: &CircleState| s.is_admitted(&record.author());
                     if !self.state.as_ref().is_some_and(is_known) {
-                        unknown = Some(record.author());
+                        unknown = Some(record);
                     }
                 }
-                _ => self.handle_record(now, &record),
+                _ => {
+                    if current {
+                        self.note_progress(now, &record);
+                    }
+                    self.handle_record(now, &record);
+                }
             }
         }
-        if let Some(author) = unknown {
-            self.keep_early_hello(now, author, message);
-        } else if let Some(handout) = message.voice_key {
-            self.handle_voice_key(now, &handout);
+        match (unknown, message.voice_key) {
+            (Some(hello), handout) => self.keep_early_hello(now, &hello, handout),
+            (None, Some(handout)) => self.handle_voice_key(now, &handout),
+            (None, None) => {}
         }
     }
 
@@ -449,7 +454,6 @@ impl Session {
         if !lasts && record.check_time(now.minute).is_err() {
             return;
         }
-        self.note_progress(now, record);
         self.hear_alone(now, record);
         let Some(state) = self.state.as_mut() else {
             return;

@@ -16,7 +16,7 @@ use crate::record::{
 use crate::seal::{BUCKETS, SEALING_BYTES};
 use crate::signature;
 
-use super::message::{CircleMessage, envelopes};
+use super::message::{CircleMessage, VoiceKeyHandout, envelopes};
 use super::timer::Timer;
 use super::{Delivery, LASTING_MINUTES, LIVE_MINUTES, Now, Output, Session, Stage};
 
@@ -76,7 +76,7 @@ pub(super) struct Presence {
 
 impl Presence {
     /// Whether their last hello is not long ago.
-    fn is_recent(&self, now: Duration) -> bool {
+    pub(super) fn is_recent(&self, now: Duration) -> bool {
         now.saturating_sub(self.seen) < 2 * HELLO_EVERY / 3
     }
     fn is_unheard(&self, now: Duration) -> bool {
@@ -363,15 +363,16 @@ impl Session {
         if moved || returned {
             self.say_hello_soon(now);
         }
-        match they_are_behind || is_at_odds {
-            true => {
-                let aside = is_at_odds.then_some(hello.digest);
-                self.note_reader(now, author, &hello.heads, aside, settles_at);
-                if is_at_odds {
-                    self.unsure = UNSURE;
-                }
-            }
-            false => self.note_up_to_date(&author),
+        if they_are_behind || is_at_odds {
+            let read = (&hello.heads[..], hello.digest);
+            self.note_reader(now, author, read, is_at_odds, settles_at);
+        } else if !differs {
+            self.note_up_to_date(&author);
+        }
+        if is_at_odds {
+            self.unsure = UNSURE;
+            let soon = (now.at + FLOOR_GAP).max(self.hello_allowed);
+            self.timers.set_sooner(Timer::Hello, soon);
         }
         let is_new = now.at < self.presence.fast_until;
         if let Some(turn) = hello
@@ -387,14 +388,27 @@ impl Session {
 
     /// Somebody says hello, and hands out their voice key with it, of whom one has not read yet that they are a member: that takes
     /// a moment where one has just come in, and they do not say it again soon.
-    pub(super) fn keep_early_hello(&mut self, now: Now, author: PublicKey, hello: CircleMessage) {
-        (self.early_hellos).retain(|_, (came, _)| now.at < *came + EARLY_FOR);
-        let is_kept = match self.early_hellos.contains_key(&author) {
-            true => hello.voice_key.is_some(),
-            false => self.early_hellos.len() < MAX_EARLY,
+    pub(super) fn keep_early_hello(
+        &mut self,
+        now: Now,
+        hello: &Record,
+        handout: Option<VoiceKeyHandout>,
+    ) {
+        let (author, me) = (hello.author(), self.me.public_key());
+        let mine = handout.filter(|h| h.from == author).map(|mut handout| {
+            handout.sealed.retain(|s| s.member == me);
+            handout
+        });
+        let voice_key = mine.filter(|h| !h.sealed.is_empty());
+        let early = &mut self.early_hellos;
+        early.retain(|_, (came, _)| now.at < *came + EARLY_FOR);
+        let is_kept = match early.get(&author) {
+            Some((_, before)) => before.voice_key.is_none() && voice_key.is_some(),
+            None => early.len() < MAX_EARLY,
         };
         if is_kept {
-            self.early_hellos.insert(author, (now.at, hello));
+            let records = envelopes([hello]);
+            early.insert(author, (now.at, CircleMessage { records, voice_key }));
         }
     }
 

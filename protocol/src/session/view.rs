@@ -135,9 +135,9 @@ impl Session {
             .map(|(key, member)| {
                 let presence = self.presence.of(key);
                 let present = presence.is_some_and(|p| {
-                    let heard = p.heard.unwrap_or(p.seen);
+                    let is_heard = |heard| now.at.saturating_sub(heard) < AWAY_AFTER;
                     now.at.saturating_sub(p.seen) < PRESENT_FOR
-                        && now.at.saturating_sub(heard) < AWAY_AFTER
+                        && p.heard.map_or(p.is_recent(now.at), is_heard)
                 });
                 MemberView {
                     key: *key,

@@ -192,7 +192,7 @@ pub(super) fn member_sentence(m: &MemberFacts<'_>) -> String {
     }
     if m.silenced {
         say("silenced by the leader");
-    } else if m.muted && m.connection != Connection::Away {
+    } else if m.muted && m.connection.is_heard() {
         say("microphone off");
     }
     parts.join(", ")
@@ -223,7 +223,7 @@ pub(super) fn member_marks(m: &MemberFacts<'_>) -> String {
         _ if m.thanked => marks.push("thanked"),
         _ if m.silenced => marks.push("silenced"),
         (_, true, _) => marks.push("speaking"),
-        (Connection::Unsteady | Connection::Coming, false, _) => marks.push("unsteady"),
+        (Connection::Unsteady, false, _) => marks.push("unsteady"),
         (Connection::Good, false, true) if !listens => marks.push("muted"),
         (Connection::Good, false, _) => {}
     }
