@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use undertone_dsp::{Character, CleanUp};
-use undertone_node::api::{Command, Connection, Consent, Event, LogAct, Member, Place};
+use undertone_node::api::{Command, Consent, Event, LogAct, Place};
 use undertone_node::net::udp_sockets;
 use undertone_protocol::texts;
 use undertone_tests::person::{Home, Person, lock};

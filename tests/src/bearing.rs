@@ -356,7 +356,7 @@ impl Attacked {
 
 #[cfg(test)]
 mod tests {
-    use undertone_tests::probe::Arrived;
+    use crate::probe::Arrived;
 
     use super::*;
 
