@@ -7,6 +7,7 @@ use std::time::Duration;
 use undertone_protocol::id::PublicKey;
 use undertone_protocol::record::RouteKind;
 use undertone_protocol::session::{Act, End, Event, Stage};
+use undertone_simulation::joining::joining;
 use undertone_simulation::network::Network;
 use undertone_simulation::removal;
 use undertone_simulation::world::World;
@@ -670,4 +671,17 @@ fn whoever_left_can_come_back() {
     world.act(0, Act::GiveTurn(speaker)).unwrap();
     world.run_for(seconds(2));
     assert!(world.node(2).last_heard(&speaker).is_some());
+}
+
+#[test]
+fn a_newcomer_is_not_told_the_history_by_everybody_where_it_comes_late() {
+    let network = Network {
+        delay: Duration::from_millis(400),
+        ..Network::WIDE
+    };
+    for seed in 0..3 {
+        let outcome = joining(seed, 12, network).unwrap();
+        // It is some 26 kB, once or twice; hellos and keys come beside it.
+        assert!(outcome.received < 150_000, "{outcome:?}");
+    }
 }
