@@ -484,7 +484,7 @@ fn show_members(circle: &Circle) {
         let you = if member.key == circle.me { ", you" } else { "" };
         let state = match (member.connection, member.speaking, member.muted) {
             (Connection::Away, ..) => "away",
-            (Connection::Coming, ..) => "coming: nothing of theirs is heard yet",
+            (Connection::Coming, ..) => "connecting, not heard yet",
             (_, true, _) => "speaking",
             (_, false, true) => "muted",
             (_, false, false) => "listening",
