@@ -161,6 +161,15 @@ impl World {
         self.drain(member);
     }
 
+    /// Says that something else came of the records than did.
+    pub fn lie_about_digest(&mut self, member: NodeIndex) {
+        let (now, digest) = (self.now(), self.rng.next_u64() >> 11);
+        if let Some(session) = self.nodes[member].session.as_mut() {
+            session.attack_hello(now, digest);
+        }
+        self.drain(member);
+    }
+
     fn forge(&mut self, member: NodeIndex) {
         let Some(me) = self.pseudonym(member) else {
             return;

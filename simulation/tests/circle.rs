@@ -685,3 +685,24 @@ fn a_newcomer_is_not_told_the_history_by_everybody_where_it_comes_late() {
         assert!(outcome.received < 150_000, "{outcome:?}");
     }
 }
+
+#[test]
+fn whoever_lies_about_what_came_of_the_records_does_not_fill_the_lines() {
+    let mut world = World::new(1, Network::WIDE, RouteKind::Relay, 12).unwrap();
+    for _ in 0..11 {
+        world.join().unwrap();
+    }
+    world.run_for(seconds(10));
+    // Everybody tells them what they seem to lack, until it shows that they do not read on.
+    let mut said = Vec::new();
+    for _minute in 0..4 {
+        let before = world.traffic.bytes;
+        for _ in 0..60 {
+            world.run_for(seconds(1));
+            world.lie_about_digest(5);
+        }
+        said.push((world.traffic.bytes - before) / 60);
+    }
+    // Bytes a second: their own lies are 640 of it.
+    assert!(said[0] < 20_000 && said[3] < 4_000, "{said:?}");
+}

@@ -35,6 +35,8 @@ GROUP = 8
 TICK = 0.02
 LAGS = 10
 BIN = 0.1
+# Largest payload of a UDP packet on these lines (1,500 with headers), and that of a cell's.
+LARGEST, CELL = 1_472, 1_200
 # A clock's own drift is slower than this.
 STEADY = 15.0
 
@@ -58,7 +60,9 @@ def packets(path):
         ip = 14 + (frame[14] & 15) * 4
         own = own or frame[26:30]
         size = struct.unpack_from(">H", frame, ip + 4)[0] - 8
-        rows.append((seconds + micros / 1e6, frame[26:30] == own, size))
+        # What is larger than a packet can be is several that were captured before the system took them apart.
+        sizes = [size] if size <= LARGEST or size % CELL else [CELL] * (size // CELL)
+        rows += [(seconds + micros / 1e6, frame[26:30] == own, each) for each in sizes]
     return np.array(rows)
 
 

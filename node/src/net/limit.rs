@@ -92,16 +92,14 @@ impl Allowance {
 mod tests {
     use super::*;
 
+    fn bucket(per_second: f64, burst: f64, start: Instant) -> TokenBucket {
+        TokenBucket::new(Budget { per_second, burst }, start)
+    }
+
     #[test]
     fn a_burst_passes_then_the_rate() {
         let start = Instant::now();
-        let mut bucket = TokenBucket::new(
-            Budget {
-                per_second: 100.0,
-                burst: 5.0,
-            },
-            start,
-        );
+        let mut bucket = bucket(100.0, 5.0, start);
         assert_eq!((0..20).filter(|_| bucket.take(1.0, start)).count(), 5);
         let later = (1..=1_000)
             .filter(|ms| bucket.take(1.0, start + Duration::from_millis(*ms)))
@@ -112,13 +110,7 @@ mod tests {
     #[test]
     fn what_is_owed_is_paid_in_time() {
         let start = Instant::now();
-        let mut bucket = TokenBucket::new(
-            Budget {
-                per_second: 100.0,
-                burst: 5.0,
-            },
-            start,
-        );
+        let mut bucket = bucket(100.0, 5.0, start);
         assert_eq!(bucket.owes_for(start), Duration::ZERO);
         bucket.owe(55.0, start);
         assert_eq!(bucket.owes_for(start), Duration::from_millis(500));
@@ -129,13 +121,7 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_back_gives_nothing_away() {
         let start = Instant::now() + Duration::from_secs(10);
-        let mut bucket = TokenBucket::new(
-            Budget {
-                per_second: 1.0,
-                burst: 1.0,
-            },
-            start,
-        );
+        let mut bucket = bucket(1.0, 1.0, start);
         assert!(bucket.take(1.0, start));
         assert!(!bucket.take(1.0, start - Duration::from_secs(5)));
         assert!(!bucket.take(1.0, start));

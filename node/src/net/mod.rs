@@ -49,8 +49,9 @@ mod seen;
 mod swarm;
 mod tasks;
 mod transport;
-mod twice;
+pub(crate) mod twice;
 mod types;
+mod wants;
 pub(crate) mod wire;
 
 use std::collections::BTreeSet;

@@ -25,7 +25,7 @@ use quinn::{
 use tokio::runtime::Handle;
 
 /// How much later the copy goes: not with what is lost together, and while an answer is waited for.
-const LATER: Duration = Duration::from_millis(60);
+pub(crate) const LATER: Duration = Duration::from_millis(60);
 /// How long it waits for room.
 const LATEST: Duration = Duration::from_millis(500);
 
@@ -36,7 +36,7 @@ impl Twice {
     fn again(&self, transmit: &Transmit<'_>) {
         let first = transmit.segment_size.unwrap_or(transmit.contents.len());
         let first = transmit.contents.get(..first).unwrap_or_default();
-        if !holds_handshake(first).unwrap_or(false) {
+        if !holds_handshake(first) {
             return;
         }
         let copy = Copy {
@@ -56,8 +56,13 @@ impl Twice {
     }
 }
 
-/// Whether a datagram has a Handshake packet, first or behind Initial ones (RFC 9000 §12.2, §17.2); nothing if it is of no such form.
-fn holds_handshake(mut datagram: &[u8]) -> Option<bool> {
+/// Whether a datagram has a Handshake packet, first or behind Initial ones (RFC 9000 §12.2, §17.2).
+pub(crate) fn holds_handshake(datagram: &[u8]) -> bool {
+    finds_handshake(datagram).unwrap_or(false)
+}
+
+/// Nothing for what is of no such form.
+fn finds_handshake(mut datagram: &[u8]) -> Option<bool> {
     const LONG_HEADER: u8 = 1 << 7;
     const INITIAL: u8 = 0;
     const HANDSHAKE: u8 = 2;
@@ -219,14 +224,14 @@ mod tests {
 
     #[test]
     fn a_handshake_is_found_behind_what_goes_before() {
-        assert_eq!(holds_handshake(&[0xe1, 0, 0]), Some(true));
+        assert_eq!(finds_handshake(&[0xe1, 0, 0]), Some(true));
         let both = [&initial(70)[..], &[0xe1, 0]].concat();
-        assert_eq!(holds_handshake(&both), Some(true));
+        assert_eq!(finds_handshake(&both), Some(true));
         let voice = [&initial(70)[..], &[0x41, 0]].concat();
-        assert_eq!(holds_handshake(&voice), Some(false));
-        assert_eq!(holds_handshake(&initial(70)), None);
-        assert_eq!(holds_handshake(&both[..40]), None);
-        assert_eq!(holds_handshake(&[]), None);
+        assert_eq!(finds_handshake(&voice), Some(false));
+        assert_eq!(finds_handshake(&initial(70)), None);
+        assert_eq!(finds_handshake(&both[..40]), None);
+        assert_eq!(finds_handshake(&[]), None);
     }
 
     #[tokio::test]

@@ -2,8 +2,12 @@
 //! allows; those see its address only.
 
 use std::{
+    collections::VecDeque,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,7 +21,7 @@ use super::{
 use crate::net::{
     Budget, CLOSE_EXCESS, Gate, Tasks, TokenBucket,
     line::{Answer, Going, Metronome, Open, Opened, Packer, Unpacker, hear, packer, say, tick},
-    pass,
+    pass, twice,
 };
 
 /// Time for handshake and for saying where a line is to lead.
@@ -39,6 +43,9 @@ const PACKETS: Budget = Budget {
 const AWAY: Duration = Duration::from_millis(20);
 /// Largest packet of a hub.
 const PACKET: usize = 1_500;
+
+/// Ends of handshakes that wait to be said again.
+const COPIES: usize = 8;
 
 /// How often cells go to a member.
 #[derive(Clone, Copy)]
@@ -94,10 +101,12 @@ impl Entry {
         };
         let packed = Arc::new(Mutex::new(packer(clock.cells)));
         let _sending = self.send(connection, clock, &packed);
-        let from_hubs =
-            futures::future::join_all((sockets.iter().zip(0_u8..)).filter_map(
-                |(socket, channel)| Some(self.take(socket.as_ref()?, channel, &packed)),
-            ));
+        let from_hubs = futures::future::join_all((sockets.iter().zip(0_u8..)).filter_map(
+            |(socket, channel)| {
+                let lost = &self.counters.line_packets_dropped;
+                Some(take(socket.as_ref()?, channel, &packed, lost))
+            },
+        ));
         tokio::select! {
             () = self.receive(connection, &sockets) => {}
             _ = from_hubs => {}
@@ -139,24 +148,6 @@ impl Entry {
         (opened == Opened::Yes).then_some((clock, sockets))
     }
 
-    /// Packets of a hub, to wait for cells.
-    async fn take(&self, socket: &UdpSocket, channel: u8, packer: &Mutex<Packer>) {
-        let mut packet = [0; PACKET];
-        loop {
-            // A hub that is away for a moment answers with an error; that is no reason to end the line.
-            let Ok(length) = socket.recv(&mut packet).await else {
-                tokio::time::sleep(AWAY).await;
-                continue;
-            };
-            let packet = Bytes::copy_from_slice(packet.get(..length).unwrap_or_default());
-            let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
-            let given_up = packer.push(channel, packet);
-            self.counters
-                .line_packets_dropped
-                .fetch_add(given_up as u64, Relaxed);
-        }
-    }
-
     /// Cells to the member, on a clock of their own, as long as what is returned.
     fn send(
         &self,
@@ -179,30 +170,103 @@ impl Entry {
 
     /// Cells of the member, to the hubs.
     async fn receive(&self, connection: &quinn::Connection, sockets: &[Option<UdpSocket>]) {
-        let begun = Instant::now();
-        let mut bucket = TokenBucket::new(CELLS, begun);
-        let mut packets = TokenBucket::new(PACKETS, begun);
-        let mut excess = TokenBucket::new(self.limits.excess, begun);
-        let mut unpacker = Unpacker::default();
+        let mut intake = Intake::new(self.limits.excess, Instant::now());
         while let Ok(Ok(cell)) = tokio::time::timeout(GONE_AFTER, connection.read_datagram()).await
         {
-            let now = Instant::now();
             count(&self.counters.cells_in);
-            // What is too much is lost, as what full buffers do not take: any network may do that.
-            let sound = bucket.take(1.0, now)
-                && unpacker.cell(cell, |channel, packet| {
-                    if let Some(Some(socket)) = sockets.get(usize::from(channel))
-                        && packets.take(1.0, now)
-                    {
-                        let _ = socket.try_send(&packet);
-                    }
-                });
-            if !sound && !excess.take(1.0, now) {
+            let is_bearable = intake.take(cell, Instant::now(), |channel, packet| {
+                if let Some(Some(socket)) = sockets.get(usize::from(channel)) {
+                    let _ = socket.try_send(&packet);
+                }
+            });
+            if !is_bearable {
                 count(&self.counters.clients_cut);
                 connection.close(CLOSE_EXCESS.into(), b"");
                 return;
             }
         }
+    }
+}
+
+/// What comes from one member, within bounds.
+struct Intake {
+    cells: TokenBucket,
+    packets: TokenBucket,
+    excess: TokenBucket,
+    unpacker: Unpacker,
+}
+
+impl Intake {
+    fn new(excess: Budget, now: Instant) -> Self {
+        Self {
+            cells: TokenBucket::new(CELLS, now),
+            packets: TokenBucket::new(PACKETS, now),
+            excess: TokenBucket::new(excess, now),
+            unpacker: Unpacker::default(),
+        }
+    }
+
+    /// Hands the packets that a cell completes to `on`. What is too much is lost, as what full buffers do not take: any network
+    /// may do that. Says whether it can go on so.
+    fn take(&mut self, cell: Bytes, now: Instant, mut on: impl FnMut(u8, Bytes)) -> bool {
+        let is_sound = self.cells.take(1.0, now)
+            && self.unpacker.cell(cell, |channel, packet| {
+                if self.packets.take(1.0, now) {
+                    on(channel, packet);
+                }
+            });
+        is_sound || self.excess.take(1.0, now)
+    }
+}
+
+/// Takes the packets of a hub, to wait for cells, and counts those that are given up. The end of a handshake is said a second time,
+/// a little later: a hub repeats what was lost of it only after one to three seconds, and must not say it twice itself
+/// ([`twice`]); here the address is proven.
+async fn take(socket: &UdpSocket, channel: u8, packer: &Mutex<Packer>, lost: &AtomicU64) {
+    let push = |packet| {
+        let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
+        let given_up = packer.push(channel, packet);
+        lost.fetch_add(given_up as u64, Relaxed);
+    };
+    let mut buffer = [0; PACKET];
+    let mut copies = Copies::default();
+    loop {
+        let length = tokio::select! {
+            length = socket.recv(&mut buffer) => length,
+            copy = copies.next(), if !copies.0.is_empty() => {
+                copy.into_iter().for_each(push);
+                continue;
+            }
+        };
+        // A hub that is away for a moment answers with an error; that is no reason to end the line.
+        let Ok(length) = length else {
+            tokio::time::sleep(AWAY).await;
+            continue;
+        };
+        let packet = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
+        copies.keep(&packet);
+        push(packet);
+    }
+}
+
+/// Packets that are to be said again, and when.
+#[derive(Default)]
+struct Copies(VecDeque<(tokio::time::Instant, Bytes)>);
+
+impl Copies {
+    fn keep(&mut self, packet: &Bytes) {
+        if self.0.len() < COPIES && twice::holds_handshake(packet) {
+            let then = tokio::time::Instant::now() + twice::LATER;
+            self.0.push_back((then, packet.clone()));
+        }
+    }
+
+    /// The next, when it is time.
+    async fn next(&mut self) -> Option<Bytes> {
+        let (then, _) = self.0.front()?;
+        tokio::time::sleep_until(*then).await;
+        let (_, packet) = self.0.pop_front()?;
+        Some(packet)
     }
 }
 
@@ -244,5 +308,69 @@ mod tests {
         ];
         let found = ways(&known, &named.map(str::to_owned));
         assert_eq!(found, [Some(at(9)), None, None, Some(at(8)), None]);
+    }
+
+    /// Cells full of so many of the smallest packets.
+    fn cells(packets: usize) -> Vec<Bytes> {
+        let mut packer = Packer::new(usize::MAX);
+        for _ in 0..packets {
+            packer.push(0, Bytes::from_static(&[0x40; 30]));
+        }
+        std::iter::from_fn(|| (packer.waiting() > 0).then(|| packer.cell())).collect()
+    }
+
+    const EXCESS: Budget = Budget {
+        per_second: 10.0,
+        burst: 100.0,
+    };
+
+    #[test]
+    fn small_packets_are_sent_on_no_faster_than_a_member_has_any() {
+        let begun = Instant::now();
+        let mut intake = Intake::new(EXCESS, begun);
+        let mut sent = 0;
+        // A cell a tick, each full, for ten seconds.
+        for (tick, cell) in (0..500).zip(cells(500 * 35)) {
+            let now = begun + tick * Duration::from_millis(20);
+            assert!(intake.take(cell, now, |_, _| sent += 1));
+        }
+        let most = PACKETS.burst + 10.0 * PACKETS.per_second;
+        assert!((0.9 * most..=most).contains(&f64::from(sent)), "{sent}");
+    }
+
+    #[test]
+    fn whoever_sends_more_cells_than_ticks_is_cut() {
+        let now = Instant::now();
+        let mut intake = Intake::new(EXCESS, now);
+        let taken = cells(500 * 35)
+            .into_iter()
+            .take_while(|cell| intake.take(cell.clone(), now, |_, _| ()));
+        assert_eq!(taken.count() as f64, CELLS.burst + EXCESS.burst);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_handshake_is_said_to_a_member_twice_and_nothing_else_is() {
+        let here: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        let (hub, socket) = (UdpSocket::bind(here).await, UdpSocket::bind(here).await);
+        let (hub, socket) = (hub.unwrap(), socket.unwrap());
+        hub.connect(socket.local_addr().unwrap()).await.unwrap();
+        let (handshake, voice) = ([0xe3; 200], [0x43; 200]);
+        hub.send(&handshake).await.unwrap();
+        hub.send(&voice).await.unwrap();
+        let (packed, lost) = (Mutex::new(packer(1)), AtomicU64::new(0));
+        let waits = async {
+            while packed.lock().unwrap().waiting() < 600 {
+                tokio::time::sleep(twice::LATER / 4).await;
+            }
+        };
+        tokio::select! {
+            () = take(&socket, 3, &packed, &lost) => {}
+            () = waits => {}
+        }
+        let mut heard = Vec::new();
+        let cell = packed.lock().unwrap().cell();
+        assert!(Unpacker::default().cell(cell, |channel, packet| heard.push((channel, packet))));
+        let said = [handshake, voice, handshake];
+        assert_eq!(heard, said.map(|p| (3, Bytes::from(p.to_vec()))));
     }
 }

@@ -3,11 +3,11 @@
 
 use crate::id::PublicKey;
 use crate::identity::{GroupKey, Pseudonym};
-use crate::record::Record;
+use crate::record::{Body, Hello, Record};
 use crate::weakness::Weakness;
 
-use super::Session;
 use super::message::{CircleMessage, DoorMessage, envelopes};
+use super::{Now, Session};
 
 impl Session {
     /// Leaves one rule out.
@@ -23,6 +23,21 @@ impl Session {
             records: envelopes(records),
             voice_key: None,
         });
+    }
+
+    /// Says hello with another digest than what came of the records.
+    pub fn attack_hello(&mut self, now: Now, digest: u64) {
+        let Some(hello) = self.hello(now) else {
+            return;
+        };
+        if let Body::Hello(hello) = hello.body() {
+            let lie = Hello {
+                digest,
+                ..hello.clone()
+            };
+            let lie = self.sign_own(now, super::LIVE_MINUTES, lie).ok();
+            self.attack_circle(lie.as_slice());
+        }
     }
 
     /// Knocks with any records, unchecked.

@@ -21,6 +21,10 @@ const TURN_TO_ANSWER: Duration = Duration::from_millis(400);
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// How long what the same person then says of how far they have read is taken for old.
 const ANSWER_AGAIN: Duration = Duration::from_millis(1_500);
+/// Whoever has read no further since is answered so many times all the same, …
+const PATIENCE: u32 = 2;
+/// … and then half as often each time, down to this. Somebody who lies about what came of the records never reads further.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Bytes a second that one's answers come to at most: the chain is long, and asking for it is cheap.
 const ANSWERS: usize = 64 * 1024;
 /// Messages in one answer; whoever needs more says hello again.
@@ -34,13 +38,37 @@ pub(super) struct CatchUp {
     /// What they said last.
     behind: BTreeMap<PublicKey, Reader>,
     /// Who was answered lately, by whomever.
-    answered: BTreeMap<PublicKey, Duration>,
+    answered: BTreeMap<PublicKey, Answered>,
     /// No answer before.
     allowed: Duration,
 }
 
 #[derive(Debug)]
+struct Answered {
+    at: Duration,
+    /// How many entries they said they had read, at most, and how often they were answered since they said so.
+    read: u64,
+    times: u32,
+}
+
+impl Answered {
+    /// Before which time somebody who has read so much is not planned for.
+    fn over(&self, read: u64) -> Duration {
+        let longer = match read > self.read {
+            true => 0,
+            false => self.times.saturating_sub(PATIENCE).min(6),
+        };
+        match longer {
+            0 => self.at,
+            _ => self.at + (ANSWER_AGAIN * (1 << longer)).min(LONGEST_PAUSE),
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Reader {
+    /// How many entries they said they had read.
+    said: u64,
     heads: Vec<Head>,
     /// If what stands beside the chains is wanted too: what they made of it all.
     aside: Option<u64>,
@@ -79,15 +107,32 @@ impl CatchUp {
         Some(due.max(self.allowed))
     }
 
+    /// Whether somebody who has read so far is told something now: not if they do not read on, however often they were told.
+    pub fn heeds(&self, reader: &PublicKey, heads: &[Head], now: Duration) -> bool {
+        let answered = self.answered.get(reader);
+        answered.is_none_or(|answered| now >= answered.over(entries(heads)))
+    }
+
     pub fn clear(&mut self) {
         self.behind.clear();
     }
 
     /// Somebody has been told all.
     fn is_answered(&mut self, reader: PublicKey, now: Duration) {
-        self.behind.remove(&reader);
-        self.answered.insert(reader, now);
+        let said = self.behind.remove(&reader).map_or(0, |r| r.said);
+        let before = self.answered.get(&reader);
+        let (read, times) = match before.filter(|before| said <= before.read) {
+            Some(before) => (before.read, before.times + 1),
+            None => (said, 1),
+        };
+        let at = now;
+        self.answered.insert(reader, Answered { at, read, times });
     }
+}
+
+/// How many entries they come to.
+fn entries(heads: &[Head]) -> u64 {
+    heads.iter().fold(0, |sum, h| sum.saturating_add(h.seq))
 }
 
 impl Session {
@@ -106,19 +151,21 @@ impl Session {
         };
         let rank = self.presence.rank(state, &self.me.public_key(), now.at);
         let catch_up = &mut self.catch_up;
-        (catch_up.answered).retain(|_, at| now.at < *at + ANSWER_AGAIN);
+        (catch_up.answered).retain(|_, answered| now.at < answered.at + 2 * LONGEST_PAUSE);
+        let said = entries(heads);
         let planned = catch_up.behind.get(&reader);
         let was_at_odds = planned.is_some_and(|r| r.aside.is_some());
         let (due, latest) = planned.map_or_else(
             || {
                 let answered = catch_up.answered.get(&reader);
-                let again = answered.map_or(Duration::ZERO, |at| *at + ANSWER_AGAIN);
+                let again = answered.map_or(Duration::ZERO, |answered| answered.at + ANSWER_AGAIN);
                 let due = now.at.max(not_before).max(again) + TURN_TO_ANSWER * rank;
                 (due, due + LONGEST_WAIT)
             },
             |r| (r.due, r.latest),
         );
         let reading = Reader {
+            said,
             heads: heads.to_vec(),
             aside: (is_at_odds || was_at_odds).then_some(digest),
             due,

@@ -9,8 +9,10 @@ mod attack;
 mod care;
 mod catch_up;
 mod door;
+mod early;
 mod enforce;
 mod epoch;
+mod floor;
 mod found;
 mod io;
 mod lead;
@@ -108,8 +110,7 @@ pub struct Session {
     hello_allowed: Duration,
     /// How many hellos come sooner.
     unsure: u8,
-    /// Hellos of people of whom one has not read yet that they were let in, and when they came.
-    early_hellos: BTreeMap<PublicKey, (Duration, CircleMessage)>,
+    early_hellos: early::EarlyHellos,
     /// When one last repeated what is up.
     floor_repeated: Option<Duration>,
     /// When one last said that one's hand is up; `None` to say it again soon.
@@ -168,7 +169,7 @@ impl Session {
             changed: (0, Duration::ZERO),
             hello_allowed: Duration::ZERO,
             unsure: 0,
-            early_hellos: BTreeMap::new(),
+            early_hellos: early::EarlyHellos::default(),
             floor_repeated: None,
             hand_said: None,
             renew_allowed: Duration::ZERO,
@@ -435,7 +436,10 @@ impl Session {
             }
         }
         match (unknown, message.voice_key) {
-            (Some(hello), handout) => self.keep_early_hello(now, &hello, handout),
+            (Some(hello), handout) => {
+                let me = self.me.public_key();
+                self.early_hellos.keep(now.at, &hello, handout, &me);
+            }
             (None, Some(handout)) => self.handle_voice_key(now, &handout),
             (None, None) => {}
         }

@@ -4,30 +4,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use minicbor::bytes::ByteVec;
 use rand_core::Rng;
 
 use crate::circle::{CircleState, Turn};
 use crate::id::{PublicKey, SignatureBytes, TransportId};
-use crate::record::{
-    Body, Head, Hello, Record, Role, RouteKind, TurnRelease, TurnRequest, TurnSeen,
-};
-
-use crate::seal::{BUCKETS, SEALING_BYTES};
+use crate::record::{Body, Head, Hello, Record, Role, RouteKind, TurnSeen};
 use crate::signature;
 
-use super::message::{CircleMessage, VoiceKeyHandout, envelopes};
+use super::floor::FLOOR_GAP;
+use super::message::{CircleMessage, envelopes};
 use super::timer::Timer;
-use super::{Delivery, LASTING_MINUTES, LIVE_MINUTES, Now, Output, Session, Stage};
+use super::{Delivery, LASTING_MINUTES, Now, Output, Session, Stage};
 
 /// How often a hello is repeated.
-const HELLO_EVERY: Duration = Duration::from_secs(30);
-/// What is up is repeated with a hello, but no more often.
-const FLOOR_GAP: Duration = Duration::from_secs(2);
-/// Messages in which that is done, at most.
-const FLOOR_MESSAGES: usize = 2;
-/// Bytes of envelopes that fit into the smallest message.
-const SMALL: usize = BUCKETS[0] - SEALING_BYTES - 8;
+pub(super) const HELLO_EVERY: Duration = Duration::from_secs(30);
 /// How often at first, while people find each other; in relayed circles with each [beat](super::beat).
 const HELLO_AT_FIRST: Duration = Duration::from_millis(500);
 /// However often somebody is asked, no two hellos come closer than this.
@@ -53,9 +43,6 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 const UNSURE: u8 = 4;
 /// What was decided takes so long to be everywhere.
 const SETTLES_IN: Duration = Duration::from_secs(1);
-/// How long hellos are kept of people whom one does not know yet, and how many.
-const EARLY_FOR: Duration = Duration::from_secs(5);
-const MAX_EARLY: usize = 16;
 /// How long a hello is valid, in minutes.
 const HELLO_MINUTES: u64 = 2;
 
@@ -220,14 +207,7 @@ impl Session {
         }
     }
 
-    /// Whether what is up was repeated so lately that it waits for another hello.
-    fn owes_floor(&self, now: Now) -> bool {
-        let state = self.state.as_ref();
-        state.is_some_and(|s| s.floor_records().next().is_some())
-            && (self.floor_repeated).is_some_and(|when| now.at < when + FLOOR_GAP)
-    }
-
-    fn hello(&mut self, now: Now) -> Option<Record> {
+    pub(super) fn hello(&mut self, now: Now) -> Option<Record> {
         let state = self.state.as_ref()?;
         let me = self.me.public_key();
         let binding = Hello::binding(&self.circle, &me);
@@ -250,44 +230,6 @@ impl Session {
             turn: self.turn.as_ref().map(elapsed),
         };
         self.sign_own(now, HELLO_MINUTES, hello).ok()
-    }
-
-    /// One's raised hand and the turn one gave or has; and of all that is up, if one comes first, for whoever has started again
-    /// and does not know their own, some each time. In messages of the smallest size, like all that is said of the floor: in
-    /// a larger one a relay would see who has the turn.
-    fn repeat_floor(&mut self, now: Now, time: u64) {
-        let Some(state) = &self.state else {
-            return;
-        };
-        let me = self.me.public_key();
-        let holds = self.turn.is_some_and(|(turn, _)| turn.holder == me);
-        let speaks_for_all = holds || self.presence.rank(state, &me, now.at) == 0;
-        let authority = self.authority();
-        let (mut floor, mut others): (Vec<_>, Vec<_>) = state
-            .floor_records()
-            .filter(|r| r.author() == me || Some(r.author()) == authority || speaks_for_all)
-            .cloned()
-            .partition(|r| r.author() == me || Some(r.author()) == authority);
-        let first = time.checked_rem(others.len() as u64);
-        others.rotate_left(first.unwrap_or_default() as usize);
-        floor.append(&mut others);
-        let mut messages = vec![Vec::new()];
-        for envelope in envelopes(&floor) {
-            let open = messages
-                .last_mut()
-                .filter(|m| weight(m.iter()) + weight([&envelope]) <= SMALL);
-            match open {
-                Some(message) => message.push(envelope),
-                None => messages.push(vec![envelope]),
-            }
-        }
-        messages.retain(|message| !message.is_empty());
-        for records in messages.into_iter().take(FLOOR_MESSAGES) {
-            self.broadcast(&CircleMessage {
-                records,
-                voice_key: None,
-            });
-        }
     }
 
     pub(super) fn handle_hello(&mut self, now: Now, record: &Record) {
@@ -363,13 +305,14 @@ impl Session {
         if moved || returned {
             self.say_hello_soon(now);
         }
-        if they_are_behind || is_at_odds {
+        let is_heeded = self.catch_up.heeds(&author, &hello.heads, now.at);
+        if is_heeded && (they_are_behind || is_at_odds) {
             let read = (&hello.heads[..], hello.digest);
             self.note_reader(now, author, read, is_at_odds, settles_at);
         } else if !differs {
             self.note_up_to_date(&author);
         }
-        if is_at_odds {
+        if is_heeded && is_at_odds {
             self.unsure = UNSURE;
             let soon = (now.at + FLOOR_GAP).max(self.hello_allowed);
             self.timers.set_sooner(Timer::Hello, soon);
@@ -383,39 +326,6 @@ impl Session {
         }
         if !hello.voice_keys.contains(&self.voice.own_key_id()) {
             self.owe_voice_key(now, author);
-        }
-    }
-
-    /// Somebody says hello, and hands out their voice key with it, of whom one has not read yet that they are a member: that takes
-    /// a moment where one has just come in, and they do not say it again soon.
-    pub(super) fn keep_early_hello(
-        &mut self,
-        now: Now,
-        hello: &Record,
-        handout: Option<VoiceKeyHandout>,
-    ) {
-        let (author, me) = (hello.author(), self.me.public_key());
-        let mine = handout.filter(|h| h.from == author).map(|mut handout| {
-            handout.sealed.retain(|s| s.member == me);
-            handout
-        });
-        let voice_key = mine.filter(|h| !h.sealed.is_empty());
-        let early = &mut self.early_hellos;
-        early.retain(|_, (came, _)| now.at < *came + EARLY_FOR);
-        let is_kept = match early.get(&author) {
-            Some((_, before)) => before.voice_key.is_none() && voice_key.is_some(),
-            None => early.len() < MAX_EARLY,
-        };
-        if is_kept {
-            let records = envelopes([hello]);
-            early.insert(author, (now.at, CircleMessage { records, voice_key }));
-        }
-    }
-
-    pub(super) fn take_early_hello(&mut self, now: Now, author: &PublicKey) {
-        let hello = self.early_hellos.remove(author);
-        if let Some((_, hello)) = hello.filter(|(came, _)| now.at < *came + EARLY_FOR) {
-            self.handle_circle_message(now, hello, false);
         }
     }
 
@@ -479,58 +389,6 @@ impl Session {
         })
     }
 
-    /// Asks for a turn.
-    pub(super) fn raise_hand(&mut self, now: Now) -> Result<(), super::SessionError> {
-        let state = self.inside()?;
-        let me = self.me.public_key();
-        if state.hand_of(&me).is_some() {
-            return Ok(());
-        }
-        let since = self.next_lamport();
-        let first = self.next_seq;
-        let request = self.sign_own(now, LIVE_MINUTES, TurnRequest { since, first })?;
-        self.hand_said = Some(now.at);
-        self.publish_own(now, request)
-    }
-
-    /// Says again that one's hand is up: whoever was out of reach may have been answered meanwhile, and does
-    /// not know.
-    fn renew_hand(&mut self, now: Now) {
-        let me = self.me.public_key();
-        // Whoever was alone may have taken a turn that nobody knows of.
-        let led = self.is_led(now);
-        let waiting = self.state.as_ref().and_then(|s| s.request_of(&me, led));
-        let Some(Body::TurnRequest(raised)) = waiting.map(Record::body) else {
-            return;
-        };
-        let (since, first) = (raised.since, raised.first);
-        if self
-            .hand_said
-            .is_some_and(|said| now.at < said + HELLO_EVERY)
-        {
-            return;
-        }
-        self.hand_said = Some(now.at);
-        if let Ok(request) = self.sign_own(now, LIVE_MINUTES, TurnRequest { since, first })
-            && let Some(state) = self.state.as_mut()
-        {
-            let _ = state.apply(&request);
-        }
-    }
-
-    /// Gives the turn back, or takes the hand down.
-    pub(super) fn pass(&mut self, now: Now) -> Result<(), super::SessionError> {
-        let state = self.inside()?;
-        let holder = self.me.public_key();
-        let held = state.turn().filter(|t| t.holder == holder).map(|t| t.id);
-        // Whose turn has just ended has what they want.
-        let Some(turn) = held.or_else(|| state.hand_of(&holder)) else {
-            return Ok(());
-        };
-        let release = self.sign_own(now, LIVE_MINUTES, TurnRelease { holder, turn })?;
-        self.publish_own(now, release)
-    }
-
     /// Leaves for good; and asks, if so wished, that what others hold of one be deleted.
     pub(super) fn leave(&mut self, now: Now, erase: bool) -> Result<(), super::SessionError> {
         let me = self.me.public_key();
@@ -582,13 +440,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// Bytes that envelopes take in a message.
-fn weight<'a>(envelopes: impl IntoIterator<Item = &'a ByteVec>) -> usize {
-    let head = |length: usize| if length < 256 { 2 } else { 3 };
-    let lengths = envelopes.into_iter().map(|e| e.len());
-    lengths.map(|length| length + head(length)).sum()
 }
 
 /// Whether somebody has read further than somebody else in any chain.
