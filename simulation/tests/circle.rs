@@ -693,7 +693,7 @@ fn whoever_lies_about_what_came_of_the_records_does_not_fill_the_lines() {
         world.join().unwrap();
     }
     world.run_for(seconds(10));
-    // Everybody tells them what they seem to lack, until it shows that they do not read on.
+    // Everybody tells them what they seem to lack, ever less.
     let mut said = Vec::new();
     for _minute in 0..4 {
         let before = world.traffic.bytes;
@@ -703,6 +703,6 @@ fn whoever_lies_about_what_came_of_the_records_does_not_fill_the_lines() {
         }
         said.push((world.traffic.bytes - before) / 60);
     }
-    // Bytes a second: their own lies are 640 of it.
-    assert!(said[0] < 20_000 && said[3] < 4_000, "{said:?}");
+    // Bytes a second: their own lies are 640 of it, and everybody's hellos 3,500.
+    assert!(said[0] < 18_000 && said[3] < 8_000, "{said:?}");
 }

@@ -223,18 +223,18 @@ impl Intake {
 /// a little later: a hub repeats what was lost of it only after one to three seconds, and must not say it twice itself
 /// ([`twice`]); here the address is proven.
 async fn take(socket: &UdpSocket, channel: u8, packer: &Mutex<Packer>, lost: &AtomicU64) {
-    let push = |packet| {
-        let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
-        let given_up = packer.push(channel, packet);
-        lost.fetch_add(given_up as u64, Relaxed);
-    };
+    let packer = || packer.lock().unwrap_or_else(PoisonError::into_inner);
     let mut buffer = [0; PACKET];
     let mut copies = Copies::default();
     loop {
         let length = tokio::select! {
             length = socket.recv(&mut buffer) => length,
             copy = copies.next(), if !copies.0.is_empty() => {
-                copy.into_iter().for_each(push);
+                let mut packer = packer();
+                // It pushes nothing out.
+                if let Some(copy) = copy.filter(|copy| packer.has_room(copy.len())) {
+                    packer.push(channel, copy);
+                }
                 continue;
             }
         };
@@ -245,7 +245,8 @@ async fn take(socket: &UdpSocket, channel: u8, packer: &Mutex<Packer>, lost: &At
         };
         let packet = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
         copies.keep(&packet);
-        push(packet);
+        let given_up = packer().push(channel, packet);
+        lost.fetch_add(given_up as u64, Relaxed);
     }
 }
 

@@ -21,9 +21,10 @@ const TURN_TO_ANSWER: Duration = Duration::from_millis(400);
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// How long what the same person then says of how far they have read is taken for old.
 const ANSWER_AGAIN: Duration = Duration::from_millis(1_500);
-/// Whoever has read no further since is answered so many times all the same, …
+/// Whoever is at odds is told all there is so many times, …
 const PATIENCE: u32 = 2;
-/// … and then half as often each time, down to this. Somebody who lies about what came of the records never reads further.
+/// … and then half as often each time, down to this, until there is more to tell: somebody who lies about what came of the
+/// records is told by everybody.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Bytes a second that one's answers come to at most: the chain is long, and asking for it is cheap.
 const ANSWERS: usize = 64 * 1024;
@@ -38,37 +39,24 @@ pub(super) struct CatchUp {
     /// What they said last.
     behind: BTreeMap<PublicKey, Reader>,
     /// Who was answered lately, by whomever.
-    answered: BTreeMap<PublicKey, Answered>,
+    answered: BTreeMap<PublicKey, Duration>,
+    /// Who was told all there is lately, by oneself.
+    told_all: BTreeMap<PublicKey, Told>,
     /// No answer before.
     allowed: Duration,
 }
 
 #[derive(Debug)]
-struct Answered {
+struct Told {
     at: Duration,
-    /// How many entries they said they had read, at most, and how often they were answered since they said so.
-    read: u64,
+    /// How many records one had then.
+    stored: u64,
+    /// How often they were told those.
     times: u32,
-}
-
-impl Answered {
-    /// Before which time somebody who has read so much is not planned for.
-    fn over(&self, read: u64) -> Duration {
-        let longer = match read > self.read {
-            true => 0,
-            false => self.times.saturating_sub(PATIENCE).min(6),
-        };
-        match longer {
-            0 => self.at,
-            _ => self.at + (ANSWER_AGAIN * (1 << longer)).min(LONGEST_PAUSE),
-        }
-    }
 }
 
 #[derive(Debug)]
 struct Reader {
-    /// How many entries they said they had read.
-    said: u64,
     heads: Vec<Head>,
     /// If what stands beside the chains is wanted too: what they made of it all.
     aside: Option<u64>,
@@ -107,10 +95,22 @@ impl CatchUp {
         Some(due.max(self.allowed))
     }
 
-    /// Whether somebody who has read so far is told something now: not if they do not read on, however often they were told.
-    pub fn heeds(&self, reader: &PublicKey, heads: &[Head], now: Duration) -> bool {
-        let answered = self.answered.get(reader);
-        answered.is_none_or(|answered| now >= answered.over(entries(heads)))
+    /// Whether somebody at odds is to be told all there is, by somebody who has stored so many records.
+    pub fn heeds(&self, reader: &PublicKey, stored: u64, now: Duration) -> bool {
+        self.told_all.get(reader).is_none_or(|told| {
+            let doublings = told.times.saturating_sub(PATIENCE).min(6);
+            let pause = (ANSWER_AGAIN * (1 << doublings)).min(LONGEST_PAUSE);
+            stored != told.stored || now >= told.at + pause
+        })
+    }
+
+    fn tell_all(&mut self, reader: PublicKey, stored: u64, now: Duration) {
+        let is_kept = |told: &Told| now < told.at + 2 * LONGEST_PAUSE;
+        self.told_all.retain(|_, told| is_kept(told));
+        let before = self.told_all.get(&reader).filter(|t| t.stored == stored);
+        let times = before.map_or(1, |told| told.times + 1);
+        let at = now;
+        self.told_all.insert(reader, Told { at, stored, times });
     }
 
     pub fn clear(&mut self) {
@@ -119,20 +119,9 @@ impl CatchUp {
 
     /// Somebody has been told all.
     fn is_answered(&mut self, reader: PublicKey, now: Duration) {
-        let said = self.behind.remove(&reader).map_or(0, |r| r.said);
-        let before = self.answered.get(&reader);
-        let (read, times) = match before.filter(|before| said <= before.read) {
-            Some(before) => (before.read, before.times + 1),
-            None => (said, 1),
-        };
-        let at = now;
-        self.answered.insert(reader, Answered { at, read, times });
+        self.behind.remove(&reader);
+        self.answered.insert(reader, now);
     }
-}
-
-/// How many entries they come to.
-fn entries(heads: &[Head]) -> u64 {
-    heads.iter().fold(0, |sum, h| sum.saturating_add(h.seq))
 }
 
 impl Session {
@@ -151,21 +140,19 @@ impl Session {
         };
         let rank = self.presence.rank(state, &self.me.public_key(), now.at);
         let catch_up = &mut self.catch_up;
-        (catch_up.answered).retain(|_, answered| now.at < answered.at + 2 * LONGEST_PAUSE);
-        let said = entries(heads);
+        (catch_up.answered).retain(|_, at| now.at < *at + ANSWER_AGAIN);
         let planned = catch_up.behind.get(&reader);
         let was_at_odds = planned.is_some_and(|r| r.aside.is_some());
         let (due, latest) = planned.map_or_else(
             || {
                 let answered = catch_up.answered.get(&reader);
-                let again = answered.map_or(Duration::ZERO, |answered| answered.at + ANSWER_AGAIN);
+                let again = answered.map_or(Duration::ZERO, |at| *at + ANSWER_AGAIN);
                 let due = now.at.max(not_before).max(again) + TURN_TO_ANSWER * rank;
                 (due, due + LONGEST_WAIT)
             },
             |r| (r.due, r.latest),
         );
         let reading = Reader {
-            said,
             heads: heads.to_vec(),
             aside: (is_at_odds || was_at_odds).then_some(digest),
             due,
@@ -268,6 +255,7 @@ impl Session {
         if is_at_odds {
             // They may hold what one lacks oneself.
             self.say_hello_soon(now);
+            self.catch_up.tell_all(reader, self.stored, now.at);
         }
         let catch_up = &mut self.catch_up;
         catch_up.is_answered(reader, now.at);

@@ -192,9 +192,8 @@ impl Session {
         };
         self.knock = vec![pledge.clone(), join.clone()];
         let mut records = vec![pledge, join];
-        if !self.is_stored {
+        if self.stored == 0 {
             records.splice(0..0, founding);
-            self.is_stored = true;
         }
         self.persist(records, Vec::new());
         self.timers.set(Timer::Knock, now.at);

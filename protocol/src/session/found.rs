@@ -125,7 +125,6 @@ impl Session {
         }
         session.knock = vec![pledge, join.clone()];
         session.persist(vec![charter.clone()], Vec::new());
-        session.is_stored = true;
         let admission = Admission {
             subject: session.me.public_key(),
             role: Role::Leader,

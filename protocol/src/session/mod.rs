@@ -99,8 +99,8 @@ pub struct Session {
     auto_turns: bool,
     addresses: Vec<String>,
     next_seq: u64,
-    /// Whether anything was handed out for storing.
-    is_stored: bool,
+    /// How many records were handed out for storing.
+    stored: u64,
     /// One's own decisions are on disk up to here; none after it is told to anybody.
     durable: u64,
     /// Which ticket makes which own entry durable.
@@ -163,7 +163,7 @@ impl Session {
             auto_turns: false,
             addresses: Vec::new(),
             next_seq: config.first_seq,
-            is_stored: false,
+            stored: 0,
             durable: 0,
             tickets: BTreeMap::new(),
             changed: (0, Duration::ZERO),
@@ -230,7 +230,7 @@ impl Session {
                 session.knock.push(record.clone());
             }
         }
-        session.is_stored = true;
+        session.stored = stored.len() as u64;
         session.durable_removals = state.removed().map(|(key, _)| key).collect();
         let end = match state.removal_of(&me) {
             Some(removed) if !state.may_return(&me, now.minute) => Some(End::Removed {
@@ -510,6 +510,7 @@ impl Session {
     fn persist(&mut self, records: Vec<Record>, then: Vec<Output>) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
+        self.stored += records.len() as u64;
         self.after.insert(ticket, then);
         self.tickets.insert(ticket, self.own_head());
         self.outputs.push_back(Output::Persist { ticket, records });

@@ -305,14 +305,14 @@ impl Session {
         if moved || returned {
             self.say_hello_soon(now);
         }
-        let is_heeded = self.catch_up.heeds(&author, &hello.heads, now.at);
-        if is_heeded && (they_are_behind || is_at_odds) {
+        let is_told_all = is_at_odds && self.catch_up.heeds(&author, self.stored, now.at);
+        if they_are_behind || is_told_all {
             let read = (&hello.heads[..], hello.digest);
-            self.note_reader(now, author, read, is_at_odds, settles_at);
+            self.note_reader(now, author, read, is_told_all, settles_at);
         } else if !differs {
             self.note_up_to_date(&author);
         }
-        if is_heeded && is_at_odds {
+        if is_at_odds {
             self.unsure = UNSURE;
             let soon = (now.at + FLOOR_GAP).max(self.hello_allowed);
             self.timers.set_sooner(Timer::Hello, soon);

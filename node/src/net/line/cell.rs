@@ -67,6 +67,11 @@ impl Packer {
         self.bytes
     }
 
+    /// Whether so many more bytes push nothing out.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.bytes + bytes <= self.most_bytes
+    }
+
     /// Takes a packet in. Returns how many older ones were given up for it; one of no packet's size is given up itself.
     pub(crate) fn push(&mut self, channel: u8, packet: Bytes) -> usize {
         let is_packet = (MIN_PACKET..=MAX_PACKET).contains(&packet.len());
@@ -76,7 +81,7 @@ impl Packer {
         self.bytes += packet.len();
         self.packets.push_back((channel, packet));
         let mut given_up = 0;
-        while self.bytes > self.most_bytes
+        while !self.has_room(0)
             && let Some((_, oldest)) = self.packets.pop_front()
         {
             self.bytes -= oldest.len();
