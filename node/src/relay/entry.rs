@@ -44,7 +44,7 @@ const AWAY: Duration = Duration::from_millis(20);
 /// Largest packet of a hub.
 const PACKET: usize = 1_500;
 
-/// Ends of handshakes that wait to be said again.
+/// Packets of handshakes that wait to be said again.
 const COPIES: usize = 8;
 
 /// How often cells go to a member.
@@ -219,9 +219,9 @@ impl Intake {
     }
 }
 
-/// Takes the packets of a hub, to wait for cells, and counts those that are given up. The end of a handshake is said a second time,
-/// a little later: a hub repeats what was lost of it only after one to three seconds, and must not say it twice itself
-/// ([`twice`]); here the address is proven.
+/// Takes the packets of a hub, to wait for cells, and counts those that are given up. What is of a handshake is said a second time,
+/// a little later: a hub repeats what was lost only after a third of a second or more, and must not say it twice itself ([`twice`]);
+/// here the address is proven.
 async fn take(socket: &UdpSocket, channel: u8, packer: &Mutex<Packer>, lost: &AtomicU64) {
     let packer = || packer.lock().unwrap_or_else(PoisonError::into_inner);
     let mut buffer = [0; PACKET];
@@ -256,7 +256,7 @@ struct Copies(VecDeque<(tokio::time::Instant, Bytes)>);
 
 impl Copies {
     fn keep(&mut self, packet: &Bytes) {
-        if self.0.len() < COPIES && twice::holds_handshake(packet) {
+        if self.0.len() < COPIES && twice::is_of_handshake(packet) {
             let then = tokio::time::Instant::now() + twice::LATER;
             self.0.push_back((then, packet.clone()));
         }
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_a_handshake_is_said_to_a_member_twice_and_nothing_else_is() {
+    async fn a_handshake_is_said_to_a_member_twice_and_nothing_else_is() {
         let here: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
         let (hub, socket) = (UdpSocket::bind(here).await, UdpSocket::bind(here).await);
         let (hub, socket) = (hub.unwrap(), socket.unwrap());
