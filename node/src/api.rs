@@ -572,6 +572,8 @@ pub enum Farewell {
     Closed,
     /// Nobody answered behind the invite.
     NobodyThere,
+    /// None of the circle's relays took one in, so that nothing is known of the circle.
+    NoRelay,
 }
 
 /// Something the person should be told.

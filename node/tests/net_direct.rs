@@ -93,11 +93,11 @@ async fn gossip_and_media_share_one_port_and_one_connection() {
     let (mut a, mut b) = (TestNode::start(config()), TestNode::start(config()));
     let listening = a
         .expect("an address", |e| match e {
-            NetEvent::Listening(x) => Some(*x),
+            NetEvent::Listening(x) => Some(x.clone()),
             _ => None,
         })
         .await;
-    assert_eq!(listening, a.addr());
+    assert_eq!(listening, [a.addr()]);
     for node in [&a, &b] {
         node.command(NetCommand::Subscribe(TOPIC)).await;
     }

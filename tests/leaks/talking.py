@@ -5,8 +5,10 @@
 
 For each capture: sizes of packets and the time between them, while its member talks and while another does. Then how well
 classifiers tell windows of talking from windows of listening, and whole turns by a vote of their windows, trained on some stretches of
-turns and asked about others: of all lines together, and of each alone. 50 % is a coin. Ends with 1 if a classifier is right in more
-(a circle), or fewer (a control), of the windows of all lines than is said; turns have two standard errors of a coin to spare.
+turns and asked about others: of all lines together, and of each alone. 50 % is a coin. Each figure has its standard error, for which
+windows of one turn, of whatever line, count as one throw: they are like each other. Ends with 1 if a classifier is right in more
+(a circle), or fewer (a control), of the windows of all lines than is said, or if too little was captured to say that of a circle;
+turns have two standard errors to spare.
 """
 
 import argparse
@@ -22,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -37,6 +39,8 @@ LAGS = 10
 BIN = 0.1
 # Largest payload of a UDP packet on these lines (1,500 with headers), and that of a cell's.
 LARGEST, CELL = 1_472, 1_200
+# Standard error, in per cent, above which windows cannot say that a circle's lines show nothing: those of ten minutes have 1.3.
+SURE = 2.0
 # A clock's own drift is slower than this.
 STEADY = 15.0
 
@@ -149,23 +153,23 @@ def look(folder, name, member, turns):
     return windows, np.array(labels), np.array(numbers), np.full(len(labels), member)
 
 
-def coin(labels):
-    """The standard error of a coin that is thrown so often, of what it gets right of either kind, in per cent."""
-    talking = labels.sum()
-    return 25 * np.sqrt(1 / max(talking, 1) + 1 / max(len(labels) - talking, 1))
-
-
-def right(chances, labels, folds):
-    """How much of either kind is told right, in per cent, if of each fold as much is said to be talking as is of the others."""
+def right(chances, labels, folds, numbers):
+    """How much of either kind is told right, in per cent, if of each fold as much is said to be talking as is of the others; and the
+    standard error of it."""
     said = np.zeros(len(labels), bool)
     for fold in np.unique(folds):
         asked = folds == fold
         said[asked] = chances[asked] > np.quantile(chances[asked], 1 - labels[~asked].mean())
-    return 100 * balanced_accuracy_score(labels, said)
+    told, by_turn = 0.0, np.zeros(numbers.max() + 1)
+    for kind in (True, False):
+        correct = (said == kind)[labels == kind]
+        told += 50 * correct.mean()
+        by_turn += np.bincount(numbers[labels == kind], 50 * (correct - correct.mean()) / len(correct), len(by_turn))
+    return told, np.sqrt((by_turn**2).sum())
 
 
 def ask(model, windows, labels, numbers, members):
-    """What the model tells right of windows, the area under its curve, and what it tells right of turns, and their labels."""
+    """What the model tells right of windows, the area under its curve, what it tells right of turns, and how many those are."""
     stretches = numbers // GROUP
     chances, folds = np.zeros(len(labels)), np.zeros(len(labels), int)
     splits = GroupKFold(min(FOLDS, len(set(stretches)))).split(windows, labels, stretches)
@@ -179,8 +183,8 @@ def ask(model, windows, labels, numbers, members):
     # A turn of a line is as likely talking as its windows are on average.
     _, first, of = np.unique(np.stack([numbers, members]), axis=1, return_index=True, return_inverse=True)
     votes = np.bincount(of.ravel(), weights=chances) / np.bincount(of.ravel())
-    turns = labels[first]
-    return right(chances, labels, folds), area, right(votes, turns, folds[first]), turns
+    turns = right(votes, labels[first], folds[first], numbers[first])
+    return right(chances, labels, folds, numbers), area, turns, len(first)
 
 
 def main():
@@ -199,21 +203,21 @@ def main():
     labels = whole[1]
     if not 0 < labels.sum() < len(labels) or len(set(whole[2] // GROUP)) < 2:
         sys.exit("talking.py: too little was captured, or nobody talked")
-    print(f"  {len(labels)} windows of {WINDOW} s, {labels.sum()} of talking; a coin: 50 ± {coin(labels):.1f} %")
+    print(f"  {len(labels)} windows of {WINDOW} s, {labels.sum()} of talking")
     wrong = False
     for kind, model in KINDS.items():
-        windows, area, votes, said = ask(model, *whole)
-        spare = 2 * coin(said)
-        least, most = max(args.at_least - spare, 0), min(args.at_most + spare, 100)
-        is_wrong = not (args.at_least <= windows <= args.at_most and least <= votes <= most)
-        alone = [f"{ask(model, *line)[0]:.1f} ± {coin(line[1]):.1f}" for line in lines]
+        (windows, sure), area, (votes, spare), count = ask(model, *whole)
+        least, most = max(args.at_least - 2 * spare, 0), min(args.at_most + 2 * spare, 100)
+        is_unsure = sure > SURE and args.at_most < 100
+        is_wrong = is_unsure or not (args.at_least <= windows <= args.at_most and least <= votes <= most)
+        alone = ["{:.1f} ± {:.1f}".format(*ask(model, *line)[0]) for line in lines]
         print(
-            f"{'✘' if is_wrong else ' ':>3} {kind:<8} tells {windows:.1f} % of windows right ({args.at_least:g} to {args.at_most:g} may be), "
-            f"and {votes:.1f} % of {len(said)} turns ({least:.1f} to {most:.1f});\n"
+            f"{'✘' if is_wrong else ' ':>3} {kind:<8} tells {windows:.1f} ± {sure:.1f} % of windows right ({args.at_least:g} to {args.at_most:g} may be"
+            f"{', but this is too little to say' if is_unsure else ''}), and {votes:.1f} ± {spare:.1f} % of {count} turns ({least:.1f} to {most:.1f});\n"
             f"               area under the curve {area:.3f}; of each line alone, {', '.join(alone)} %"
         )
-        wrong |= is_wrong
-    sys.exit(wrong)
+        wrong |= bool(is_wrong)
+    sys.exit(int(wrong))
 
 
 main()

@@ -24,7 +24,7 @@ const ADDRESSES: u8 = 50;
 /// What they do at the same time.
 const AT_ONCE: usize = 64;
 /// Connection attempts.
-const ATTEMPTS: usize = 10_000;
+pub(crate) const ATTEMPTS: usize = 10_000;
 /// Connections that flood at a time, that want places, and that talk at the door.
 const FLOODING: usize = 4;
 const TAKING: usize = 64;

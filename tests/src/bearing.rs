@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attack::{Attack, Outcome};
+use crate::attack::{ATTEMPTS, Attack, Outcome};
 use crate::probe::{HEARD, Window};
 
 /// How much later than before an attack sound may come.
@@ -324,6 +324,7 @@ impl Attacked {
             n.came_in.is_some_and(|s| s <= COME_IN) && heard.is_some_and(|h| h >= HEARD)
         };
         let is_missing = match attack {
+            Attack::Connections => outcome.connected == 0 || outcome.tried < ATTEMPTS as u64,
             Attack::Garbage => false,
             Attack::Places | Attack::Rooms => outcome.held == 0,
             Attack::Door => during.at_the_door == 0,
@@ -399,6 +400,8 @@ mod tests {
         assert!(wrong(Attack::Guesses, 1, well).is_empty());
         assert_eq!(wrong(Attack::Guesses, 0, well), ["it did not happen"]);
         assert_eq!(wrong(Attack::Cells, 1, well), ["it did not happen"]);
+        assert_eq!(wrong(Attack::Connections, 9_999, well).len(), 1);
+        assert!(wrong(Attack::Connections, 10_000, well).is_empty());
         assert!(wrong(Attack::Door, 1, well).is_empty());
         assert_eq!(wrong(Attack::Door, 1, heard(0.9, 30.0)).len(), 1);
         assert_eq!(wrong(Attack::Door, 1, heard(1.0, f64::NAN)).len(), 1);

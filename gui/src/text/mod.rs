@@ -487,6 +487,8 @@ pub(crate) struct FarewellWords {
     pub(crate) closed: &'static str,
     pub(crate) nobody_title: &'static str,
     pub(crate) nobody: &'static str,
+    pub(crate) no_relay_title: &'static str,
+    pub(crate) no_relay: &'static str,
     pub(crate) home: &'static str,
 }
 

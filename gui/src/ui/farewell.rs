@@ -45,6 +45,7 @@ pub(crate) fn show(ui: &mut Ui, screen: &mut Screen<'_>, farewell: &Farewell) {
         ),
         Farewell::Closed => plain(ui, words.closed_title, words.closed),
         Farewell::NobodyThere => plain(ui, words.nobody_title, words.nobody),
+        Farewell::NoRelay => plain(ui, words.no_relay_title, words.no_relay),
     });
     match pressed {
         Some(FootPress::Next) => {

@@ -492,5 +492,6 @@ pub fn places() -> Vec<(&'static str, Snapshot)> {
             "farewell-nobody",
             at(Place::Farewell(Farewell::NobodyThere)),
         ),
+        ("farewell-no-relay", at(Place::Farewell(Farewell::NoRelay))),
     ]
 }

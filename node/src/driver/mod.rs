@@ -459,12 +459,16 @@ impl Driver {
             && *circle.session.stage() == session::Stage::Seeking
             && circle.since.elapsed() > NOBODY_AFTER
         {
+            let farewell = match circle.ways.is_some() && !circle.is_connected() {
+                true => Farewell::NoRelay,
+                false => Farewell::NobodyThere,
+            };
             let id = circle.file.circle;
             if let Err(error) = self.store.forget(id).done().await {
                 self.notice = Some(words::notice(&error.into()));
             }
-            self.tell(Event::Ended(Farewell::NobodyThere));
-            self.go_to(Where::Farewell(Farewell::NobodyThere));
+            self.tell(Event::Ended(farewell.clone()));
+            self.go_to(Where::Farewell(farewell));
         }
     }
 

@@ -20,6 +20,7 @@ const MAX_WAYS: usize = 6;
 /// See the module.
 pub(super) struct Ways {
     pub relayed: Relayed,
+    /// By one's own entry first.
     pub paths: Vec<RelayPath>,
     cards: BTreeMap<PeerId, OperatorCard>,
 }
@@ -31,7 +32,7 @@ impl Ways {
     /// If they lead nowhere, or are weaker than the circle's charter promises.
     pub fn of(file: &CircleFile, me: &PublicKey) -> Result<Self, NodeError> {
         let paths = file.addresses.iter().flat_map(|a| a.parse::<RelayPath>());
-        let paths: Vec<_> = paths.take(MAX_WAYS).collect();
+        let mut paths: Vec<_> = paths.take(MAX_WAYS).collect();
         if file.route == RouteKind::TwoHop && !are_two_hops(&paths) {
             return Err(NodeError::NotTwoHops);
         }
@@ -40,6 +41,7 @@ impl Ways {
         // Each member has an entry that they come in by, the same one each time: every further one would learn of them too.
         let preferred = usize::from(me.as_bytes()[0]) % relayed.entries.len();
         relayed.entries.rotate_left(preferred);
+        paths.sort_by_key(|path| relayed.entries.iter().position(|e| *e == path.entry));
         Ok(Self {
             relayed,
             paths,
@@ -209,7 +211,9 @@ mod tests {
         let ways = file(RouteKind::TwoHop, &[way(&a, &c), way(&b, &c)]);
         let entry = |key: u8| {
             let me = PublicKey::from_bytes([key; 32]);
-            Ways::of(&ways, &me).unwrap().relayed.entries[0].clone()
+            let ways = Ways::of(&ways, &me).unwrap();
+            assert_eq!(ways.paths[0].entry, ways.relayed.entries[0]);
+            ways.relayed.entries[0].clone()
         };
         assert_eq!([0, 1, 2, 3].map(entry), [a.clone(), b.clone(), a, b]);
     }

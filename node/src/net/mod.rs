@@ -88,6 +88,7 @@ pub(crate) use swarm::swarm_config;
 pub(crate) use tasks::Tasks;
 pub(crate) use transport::pass;
 pub(crate) use transport::{DialPolicy, QuicTransport};
+pub(crate) use wants::REQUESTS;
 
 /// Largest control payload accepted for publishing, bytes: a record padded to 16 KiB and its sealing.
 pub const MAX_CONTROL_BYTES: usize = 18 * 1024;
@@ -347,7 +348,6 @@ pub fn start(config: NetworkConfig, cancel: CancellationToken) -> Result<Network
         swarm::Setup {
             local_peer,
             listen: if listens { bound.clone() } else { Vec::new() },
-            announced: local_addrs.clone(),
             hubs,
             registry,
             endpoints,
@@ -379,7 +379,8 @@ pub(crate) fn unspecified(peer: &SocketAddr) -> SocketAddr {
 }
 
 /// Addresses under which `bound` can be dialled: itself, or for an unspecified one the address that outgoing packets
-/// would carry, then loopback. Asks the kernel's routing table; sends nothing.
+/// would carry, or that of an interface where none leads further; then loopback. Not all that the machine has: somebody may be behind
+/// a tunnel so that others do not learn them. Asks the kernel; sends nothing.
 pub(crate) fn dialable(bound: SocketAddr) -> Vec<SocketAddr> {
     if !bound.ip().is_unspecified() {
         return vec![bound];
@@ -403,10 +404,19 @@ pub(crate) fn dialable(bound: SocketAddr) -> Vec<SocketAddr> {
         .map(|a| a.ip())
         .filter(|ip| !ip.is_unspecified() && *ip != loopback);
     outward
+        .or_else(|| interface(bound.is_ipv6()))
         .into_iter()
         .chain([loopback])
         .map(|ip| SocketAddr::new(ip, bound.port()))
         .collect()
+}
+
+/// The address of an interface of this family that leads to other machines.
+fn interface(is_ipv6: bool) -> Option<IpAddr> {
+    let all = if_addrs::get_if_addrs().ok()?.into_iter();
+    all.filter(|i| !i.is_loopback() && !i.is_link_local())
+        .map(|i| i.ip())
+        .find(|ip| ip.is_ipv6() == is_ipv6)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use quinn::{
 };
 use rustls::{NoKeyLog, client::Resumption};
 use sha2::Sha256;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{congestion::FlooredCubic, line, transport::TransportError, twice::Twice};
 
@@ -21,10 +22,17 @@ use super::{congestion::FlooredCubic, line, transport::TransportError, twice::Tw
 pub type SocketFactory =
     Arc<dyn Fn(SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> + Send + Sync>;
 
-/// A [`SocketFactory`] of plain UDP sockets.
+/// A [`SocketFactory`] of plain UDP sockets. One of IPv6 takes nothing of IPv4, so that both can have the same port.
 #[must_use]
 pub fn udp_sockets() -> SocketFactory {
-    Arc::new(|bind| TokioRuntime.wrap_udp_socket(std::net::UdpSocket::bind(bind)?))
+    Arc::new(|bind| {
+        let socket = Socket::new(Domain::for_address(bind), Type::DGRAM, Some(Protocol::UDP))?;
+        if bind.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&bind.into())?;
+        TokioRuntime.wrap_udp_socket(socket.into())
+    })
 }
 
 /// A connection without a packet for this long is gone. Voice sends fifty a second, and [`KEEP_ALIVE`] fills silences.
@@ -268,6 +276,18 @@ impl HmacKey for ResetKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn both_families_have_room_at_one_port() {
+        let sockets = udp_sockets();
+        let one = sockets(([0, 0, 0, 0], 0).into()).unwrap();
+        let port = one.local_addr().unwrap().port();
+        match std::net::UdpSocket::bind("[::1]:0") {
+            Ok(_) => assert!(sockets((std::net::Ipv6Addr::UNSPECIFIED, port).into()).is_ok()),
+            Err(error) => eprintln!("SKIPPED: no IPv6 here: {error}"),
+        }
+        assert!(sockets(([0, 0, 0, 0], port).into()).is_err(), "it is taken");
+    }
 
     #[test]
     fn reset_tags_verify_and_differ_by_key() {

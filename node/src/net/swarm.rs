@@ -18,7 +18,7 @@ use libp2p::{
 use tokio::sync::mpsc;
 
 use super::{
-    MAX_CONTROL_BYTES, NetError,
+    MAX_CONTROL_BYTES, NetError, dialable,
     address::{RelayAddress, is_dialable, parse_quic, quic_multiaddr},
     behaviour::{Behaviour, BehaviourEvent},
     gossip::{Gossip, ident_topic, topic_of, topic_score_params},
@@ -48,6 +48,8 @@ const BYTES: Budget = Budget {
 const MAX_DIAL_ADDRS: usize = 8;
 /// How often waiting messages and the relay are looked after.
 const TICK: Duration = Duration::from_millis(100);
+/// How often it is looked whether one is on another network.
+const LOOK_AROUND: Duration = Duration::from_secs(2);
 /// Time given to gossip on its way when the network ends.
 const LINGER: Duration = Duration::from_millis(200);
 /// Gossip published longer ago than this is not on its way any more.
@@ -70,8 +72,6 @@ pub(crate) struct Setup {
     pub(crate) local_peer: PeerId,
     /// Bound addresses to answer on.
     pub(crate) listen: Vec<SocketAddr>,
-    /// Addresses to tell the driver about.
-    pub(crate) announced: Vec<SocketAddr>,
     /// Where a relayed circle meets; none in direct ones.
     pub(crate) hubs: Vec<RelayAddress>,
     pub(crate) registry: Arc<Registry>,
@@ -89,6 +89,8 @@ pub(crate) struct NodeSwarm {
     backlog: VecDeque<NetEvent>,
     last_publish: Option<Instant>,
     allowances: HashMap<PeerId, Allowance>,
+    /// Where one can be dialled, as the driver was told, and when to look again.
+    reached: (Vec<SocketAddr>, Instant),
 }
 
 impl NodeSwarm {
@@ -111,12 +113,6 @@ impl NodeSwarm {
                 .listen_on(quic_multiaddr(*addr))
                 .map_err(|_| NetError::Transport(super::TransportError::NoSuchEndpoint))?;
         }
-        let backlog = setup
-            .announced
-            .iter()
-            .copied()
-            .map(NetEvent::Listening)
-            .collect();
         let hubs = (setup.hubs.iter().cloned())
             .map(|hub| RelayLink::new(hub, Instant::now()))
             .collect();
@@ -126,9 +122,10 @@ impl NodeSwarm {
             hubs,
             outbox: Outbox::default(),
             topics: HashSet::new(),
-            backlog,
+            backlog: VecDeque::new(),
             last_publish: None,
             allowances: HashMap::new(),
+            reached: (Vec::new(), Instant::now()),
         })
     }
 
@@ -312,6 +309,9 @@ impl NodeSwarm {
     // ---- time
 
     fn handle_tick(&mut self, now: Instant) {
+        if !self.is_relayed() && self.reached.1 <= now {
+            self.look_around(now);
+        }
         for (topic, payload, _) in self.outbox.expired(now) {
             self.refuse(Refusal::NobodyListening { topic, payload });
         }
@@ -327,6 +327,16 @@ impl NodeSwarm {
                 self.handle_hub_lost(&hub.peer, now);
             }
         }
+    }
+
+    /// A laptop goes from one network to the next.
+    fn look_around(&mut self, now: Instant) {
+        let listen = self.setup.listen.iter();
+        let reached: Vec<_> = listen.flat_map(|bound| dialable(*bound)).collect();
+        if reached != self.reached.0 {
+            self.emit(NetEvent::Listening(reached.clone()));
+        }
+        self.reached = (reached, now + LOOK_AROUND);
     }
 
     fn handle_hub_lost(&mut self, peer: &PeerId, now: Instant) {

@@ -126,8 +126,8 @@ pub enum NetCommand {
 /// What the network tells the driver.
 #[derive(Clone)]
 pub enum NetEvent {
-    /// Peers may dial this address (direct circles).
-    Listening(SocketAddr),
+    /// Peers may dial these addresses, and no others from now on (direct circles).
+    Listening(Vec<SocketAddr>),
     /// The first connection to a peer is up.
     Connected {
         /// Who.
@@ -327,7 +327,7 @@ mod tests {
             "{:?}",
             (
                 NetEvent::Connected { peer, remote },
-                NetEvent::Listening(remote),
+                NetEvent::Listening(vec![remote]),
                 NetEvent::Media {
                     from: Some(peer),
                     payload: payload.clone()

@@ -21,7 +21,7 @@ const RETRY: Duration = Duration::from_secs(3);
 /// How often what was refused is looked at.
 const RETRY_TICK: Duration = Duration::from_secs(1);
 /// Requests to a hub: less than it takes by default. Somebody back after many removals walks through as many topics.
-const REQUESTS: Budget = Budget {
+pub(crate) const REQUESTS: Budget = Budget {
     per_second: 3.0,
     burst: 48.0,
 };

@@ -110,6 +110,8 @@ impl DirectoryFile {
     }
 }
 
+/// Less than the service's `TimeoutStopSec`, seconds.
+const MOST_DRAIN: u64 = 85;
 const HUB_PORT: u16 = 4433;
 const ENTRY_PORT: u16 = 4434;
 
@@ -237,6 +239,9 @@ impl RelayFile {
                 remarks.push(format!("{name}.listen has port 0, which is another one after each start: leaders' circles will not find the relay"));
             }
         }
+        if self.drain_seconds > MOST_DRAIN {
+            remarks.push(format!("drain_seconds is more than {MOST_DRAIN}: the service that `install` sets up is ended after 90 s, whatever goes on (TimeoutStopSec)"));
+        }
         if self.operator.name.is_none() || self.operator.complain.is_none() {
             remarks.push("operator has no name, or nowhere to complain: people at the door of a circle are told so".into());
         }
@@ -301,6 +306,8 @@ mod tests {
         assert!(error("limits.datagrams = { per_second = 20, burst = 5 }").contains("fifty"));
         assert!(error("limits.messages = { per_second = nan, burst = 5 }").contains("messages"));
         assert!(error("limits.messages = { per_second = 1 }").contains("burst"));
+        assert!(error("limits.requests = { per_second = 1, burst = 64 }").contains("programs use"));
+        assert!(error("limits.message_bytes = { per_second = 1, burst = 99 }").contains("largest"));
         assert!(error("directory.refuse = [\"ab\"]").contains("64 hexadecimal"));
         assert!(error("limits.listings = 301").contains("at once"));
         assert!(error("limits.connections = 600").contains("limits.routes"));
@@ -314,6 +321,7 @@ mod tests {
         assert!(remarks("metrics = \"0.0.0.0:9433\"").contains("other machines"));
         assert!(remarks("entry.listen = [\"127.0.0.1:0\"]").contains("nobody else"));
         assert!(remarks("hub.listen = [\"127.0.0.1:0\"]").contains("port 0"));
+        assert!(remarks("drain_seconds = 90").contains("TimeoutStopSec"));
         assert!(remarks("operator.name = \"A\"").contains("nowhere to complain"));
         let named = "operator = { name = \"A\", complain = \"a@example.org\" }";
         assert_eq!(remarks(named), "");

@@ -145,6 +145,10 @@ impl Entry {
         let card = self.card.clone();
         say(&mut answers, &Answer { opened, card }).await.ok()?;
         let _ = answers.finish();
+        if opened != Opened::Yes {
+            // The connection is closed next, which would throw the answer away.
+            let _ = answers.stopped().await;
+        }
         (opened == Opened::Yes).then_some((clock, sockets))
     }
 
@@ -158,7 +162,8 @@ impl Entry {
         let (line, packer) = (connection.clone(), Arc::clone(packer));
         let counters = Arc::clone(&self.counters);
         self.metronome
-            .every(clock.tick / u32::from(clock.cells), move || {
+            .every(clock.tick / u32::from(clock.cells), move |missed| {
+                counters.cells_missed.fetch_add(missed, Relaxed);
                 let cell = packer.lock().unwrap_or_else(PoisonError::into_inner).cell();
                 let sent = line.send_datagram(cell).is_ok();
                 if sent {

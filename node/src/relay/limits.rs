@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::net::{Budget, directory::MOST_LISTINGS};
+use crate::net::{Budget, MAX_CONTROL_BYTES, REQUESTS, directory::MOST_LISTINGS};
 
 /// See the module. In the operator's file the names are these, and what is not named keeps its default.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
@@ -134,6 +134,15 @@ impl RelayLimits {
         }
         if self.datagrams.per_second < 50.0 {
             return Some(("datagrams", "is less than the fifty a second of one voice"));
+        }
+        let has = |given: Budget, needed: Budget| {
+            given.per_second >= needed.per_second && given.burst >= needed.burst
+        };
+        if !has(self.requests, REQUESTS) {
+            return Some(("requests", "is less than what members' programs use"));
+        }
+        if self.message_bytes.burst < MAX_CONTROL_BYTES as f64 {
+            return Some(("message_bytes", "has no room for the largest message"));
         }
         let all = |each: usize| each.saturating_mul(self.connections as usize);
         if self.routes < all(self.routes_per_connection) {

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,7 @@ use tokio::sync::{broadcast::error::RecvError, mpsc};
 
 use super::{
     directory::{Bringer, TopicDirectory},
-    stats::Counters,
+    stats::{Counted, Counters},
 };
 use crate::net::{
     Budget, Buffers, QuicConfig, RelayAddress, SocketFactory, Tasks, TokenBucket,
@@ -154,14 +154,13 @@ impl Links {
         .await?;
         let (connection, requests, answers) = talk.split();
         let (verdicts, verdict) = mpsc::channel(1);
-        self.counters.directory_links.fetch_add(1, Relaxed);
+        let _counted = Counted::new(&self.counters.directory_links);
         let ended = tokio::select! {
             ended = self.tell(requests, news, verdict) => ended,
             ended = self.hear(answers, verdicts) => ended,
             // libp2p's streams, which nobody answers here.
             () = async { while connection.accept_bi().await.is_ok() {} } => Err(StreamEnd::Gone),
         };
-        self.counters.directory_links.fetch_sub(1, Relaxed);
         connection.close(0u32.into(), b"");
         ended
     }

@@ -88,6 +88,7 @@ sums! {
     Gauge lines: "Members' lines open now",
     Counter cells_in: "Cells taken in from members",
     Counter cells_out: "Cells sent to members",
+    Counter cells_missed: "Cells to members that were left out, as the machine could not keep up",
     Counter line_packets_dropped: "Packets that pushed each other out waiting for cells",
     Gauge letters: "Sealed messages kept for those who are away now",
     Gauge letter_bytes: "Room that they take, bytes",
@@ -132,6 +133,22 @@ impl Counters {
     }
 }
 
+/// One more of what there is now, until dropped.
+pub(crate) struct Counted<'a>(&'a AtomicU64);
+
+impl<'a> Counted<'a> {
+    pub(crate) fn new(gauge: &'a AtomicU64) -> Self {
+        gauge.fetch_add(1, Relaxed);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Adds one.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
@@ -140,6 +157,18 @@ pub(crate) fn count(counter: &AtomicU64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_given_up_half_way_is_counted_no_longer() {
+        let gauge = AtomicU64::new(0);
+        let link = async {
+            let _counted = Counted::new(&gauge);
+            std::future::pending::<()>().await;
+        };
+        let over = tokio::time::timeout(Duration::from_millis(1), link);
+        assert!(over.await.is_err());
+        assert_eq!(gauge.load(Relaxed), 0);
+    }
 
     #[test]
     fn circles_and_lines_are_use_and_links_of_other_relays_are_not() {

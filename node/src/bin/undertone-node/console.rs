@@ -139,7 +139,8 @@ impl Screen {
             Place::Circle(_) => "circle",
             Place::Farewell(_) => "farewell",
         };
-        if std::mem::replace(&mut self.place, place) != place {
+        let before = std::mem::replace(&mut self.place, place);
+        if before != place {
             match &snapshot.place {
                 Place::Connecting(connecting) => println!("Waiting for {} …", connecting.awaiting),
                 Place::Door(door) => self.show_door(door),
@@ -153,6 +154,10 @@ impl Screen {
                         "You are in \"{}\". Type help for what you can do.",
                         circle.door.title
                     );
+                    // Founders, and who is back, have not come by the door.
+                    if !["door", "waiting"].contains(&before) {
+                        println!("{}", circle.door.who_sees_address);
+                    }
                     println!("invite: {}", circle.invite);
                 }
                 Place::Lobby | Place::Farewell(_) => {}
@@ -553,6 +558,12 @@ fn say_farewell(farewell: &Farewell) -> ExitCode {
             if *may_knock_again {
                 println!("You may knock once more.");
             }
+            ExitCode::from(1)
+        }
+        Farewell::NoRelay => {
+            println!(
+                "No relay of this circle could be reached. It may be full or down, or this machine is not on the internet; the invite is still good."
+            );
             ExitCode::from(1)
         }
         Farewell::NobodyThere => {

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use undertone_node::NodeConfig;
 use undertone_node::api::{
     AdmissionMode, Announcing, CircleDraft, Command, FloorMode, Pace, RouteDraft,
@@ -161,12 +163,12 @@ impl Common {
 }
 
 fn main() -> ExitCode {
+    // How much is told, and of this program only: what libraries log may name peers and addresses.
+    let level = std::env::var("UNDERTONE_LOG").ok();
+    let level = level.and_then(|level| level.parse().ok());
+    let level = level.unwrap_or(LevelFilter::INFO);
     tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("UNDERTONE_LOG")
-                // What libraries log may name peers and addresses.
-                .unwrap_or_else(|_| "off,undertone_node=info".into()),
-        )
+        .with_env_filter(EnvFilter::new(format!("off,undertone={level}")))
         .with_writer(std::io::stderr)
         .without_time()
         .with_target(false)

@@ -61,8 +61,16 @@ pub fn run(args: &RelayArgs) -> Result<()> {
     let path = &settings.identity;
     let about_identity = || format!("the identity {}", path.display());
     if args.check {
-        let identity = read(path).with_context(about_identity)?;
-        check(&settings, identity.as_ref());
+        let identity = match read(path) {
+            Ok(Some(identity)) => identity.public().to_peer_id().to_string(),
+            Ok(None) => format!("will be made at the first start, in {}", path.display()),
+            // Under systemd only the service can.
+            Err(error) if is_denied(&error) => {
+                format!("{}, which you may not read: not looked at", path.display())
+            }
+            Err(error) => return Err(error).with_context(about_identity),
+        };
+        check(&settings, &identity);
         return Ok(());
     }
     let identity = match read(path).with_context(about_identity)? {
@@ -76,7 +84,12 @@ pub fn run(args: &RelayArgs) -> Result<()> {
     runtime.block_on(serve(identity, settings))
 }
 
-fn check(settings: &RelayFile, identity: Option<&Keypair>) {
+fn is_denied(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+fn check(settings: &RelayFile, identity: &str) {
     println!("The settings can be used.");
     let listed = |list: &[SocketAddr]| {
         let list: Vec<_> = list.iter().map(ToString::to_string).collect();
@@ -87,15 +100,7 @@ fn check(settings: &RelayFile, identity: Option<&Keypair>) {
         "  members come in at {} (UDP)",
         listed(&settings.entry.listen)
     );
-    match identity {
-        Some(identity) => {
-            println!("  identity    {}", identity.public().to_peer_id());
-        }
-        None => println!(
-            "  identity    will be made at the first start, in {}",
-            settings.identity.display()
-        ),
-    }
+    println!("  identity    {identity}");
     match settings.metrics {
         Some(address) => println!("  metrics     http://{address}/metrics, and /healthz"),
         None => println!("  metrics     nowhere"),

@@ -476,9 +476,9 @@ impl Circle {
             }
             NetEvent::Media { payload, .. } => self.input(Input::Media(&payload)),
             NetEvent::Subscribed { topic, .. } => self.input(Input::Listener(topic.0)),
-            NetEvent::Listening(address) => {
-                if !self.addresses.contains(&address) {
-                    self.addresses.push(address);
+            NetEvent::Listening(addresses) => {
+                if self.addresses != addresses {
+                    self.addresses = addresses;
                     self.say_addresses();
                 }
             }

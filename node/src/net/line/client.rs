@@ -152,7 +152,7 @@ impl Keeper {
         let (ends, line) = (Arc::clone(&self.ends), connection.clone());
         let stuck = CancellationToken::new();
         let is_stuck = stuck.clone();
-        let send = move || {
+        let send = move |_| {
             let sent = line.send_datagram(ends.cell()).is_ok();
             if !sent {
                 is_stuck.cancel();

@@ -23,14 +23,15 @@ use rand_core::{Rng, SeedableRng};
 const WITHIN: Duration = Duration::from_millis(4);
 const PART: f64 = 0.6;
 
-/// Does it once; says whether to go on.
-type Act = Box<dyn FnMut() -> bool + Send>;
+/// Does it once, told how many times were missed before it; says whether to go on.
+type Act = Box<dyn FnMut(u64) -> bool + Send>;
 
 struct Beat {
     due: Instant,
     /// When the time of this beat began.
     begun: Instant,
     period: Duration,
+    missed: u64,
     going: Weak<()>,
     act: Act,
 }
@@ -62,17 +63,19 @@ impl Metronome {
         Ok(Self { beats })
     }
 
-    /// Does something once in each period, at a random moment of its first part, until it says no.
+    /// Does something once in each period, at a random moment of its first part, until it says no. It is told how many times were
+    /// missed before it, as the machine slept or had too much to do.
     pub(crate) fn every(
         &self,
         period: Duration,
-        act: impl FnMut() -> bool + Send + 'static,
+        act: impl FnMut(u64) -> bool + Send + 'static,
     ) -> Going {
         let (now, alive) = (Instant::now(), Arc::new(()));
         let beat = Beat {
             due: now,
             begun: now,
             period,
+            missed: 0,
             going: Arc::downgrade(&alive),
             act: Box::new(act),
         };
@@ -111,11 +114,13 @@ impl Beat {
     fn strike(mut self, now: Instant, rng: &mut ChaCha20Rng) -> Option<Self> {
         self.going.upgrade()?;
         // Whatever becomes of one, the others go on.
-        let goes_on = catch_unwind(AssertUnwindSafe(|| (self.act)()));
+        let goes_on = catch_unwind(AssertUnwindSafe(|| (self.act)(self.missed)));
         goes_on.unwrap_or(false).then_some(())?;
         self.begun += self.period;
-        if self.begun + self.period < now {
-            // The machine slept, or has too much to do: what was missed is not made up for.
+        let late = now.saturating_duration_since(self.begun);
+        self.missed = late.div_duration_f64(self.period) as u64;
+        if self.missed > 0 {
+            // What was missed is not made up for.
             self.begun = now;
         }
         let part = f64::from(rng.next_u32()) / f64::from(u32::MAX);
@@ -153,8 +158,9 @@ mod tests {
             due: now,
             begun: now,
             period,
+            missed: 0,
             going: Arc::downgrade(going),
-            act: Box::new(|| true),
+            act: Box::new(|_| true),
         }
     }
 
@@ -187,6 +193,9 @@ mod tests {
         let later = begun + Duration::from_secs(60);
         let next = beat(period, &going, begun).strike(later, &mut rng).unwrap();
         assert!(next.due >= later && next.due <= later + WITHIN);
+        assert_eq!(next.missed, 2_999);
+        let due = next.due;
+        assert_eq!(next.strike(due, &mut rng).unwrap().missed, 0);
     }
 
     #[test]
@@ -195,8 +204,8 @@ mod tests {
         let metronome = Metronome::start().unwrap();
         let (tell, told) = mpsc::channel();
         let period = Duration::from_millis(1);
-        let _broken = metronome.every(period, || panic!("for the test"));
-        let _well = metronome.every(period, move || tell.send(()).is_ok());
+        let _broken = metronome.every(period, |_| panic!("for the test"));
+        let _well = metronome.every(period, move |_| tell.send(()).is_ok());
         for _ in 0..50 {
             assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(()));
         }
@@ -209,7 +218,7 @@ mod tests {
         let period = Duration::from_millis(1);
         let count = |most: u32| {
             let (tell, mut done) = (tell.clone(), 0);
-            move || {
+            move |_| {
                 done += 1;
                 tell.send(most).is_ok() && done < most
             }
