@@ -544,7 +544,8 @@ pub(super) const WORDS: Words = Words {
         nobody: "Nobody answered behind this invite. The circle may be over, not open yet, or the link may have \
             lost a piece on its way. You can try again, or ask whoever gave it to you.",
         no_relay_title: "The relay could not be reached",
-        no_relay: "So nothing is known of the circle, and the invite is still good. The relay may be full or switched             off for a while, or this computer is not on the internet. You can try again later.",
+        no_relay: "So nothing is known of the circle, and the invite may be as good as before. The relay may be full, or \
+            switched off for a while, or this computer is not on the internet. You can try again later.",
         home: "Back to the start",
     },
     appearance: AppearanceWords {

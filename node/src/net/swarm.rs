@@ -18,9 +18,10 @@ use libp2p::{
 use tokio::sync::mpsc;
 
 use super::{
-    MAX_CONTROL_BYTES, NetError, dialable,
+    MAX_CONTROL_BYTES, NetError,
     address::{RelayAddress, is_dialable, parse_quic, quic_multiaddr},
     behaviour::{Behaviour, BehaviourEvent},
+    dialable,
     gossip::{Gossip, ident_topic, topic_of, topic_score_params},
     limit::{Allowance, Budget},
     outbox::Outbox,

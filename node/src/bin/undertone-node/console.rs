@@ -562,7 +562,7 @@ fn say_farewell(farewell: &Farewell) -> ExitCode {
         }
         Farewell::NoRelay => {
             println!(
-                "No relay of this circle could be reached. It may be full or down, or this machine is not on the internet; the invite is still good."
+                "No relay of this circle could be reached. It may be full or down, or this machine is not on the internet; the invite may be as good as before."
             );
             ExitCode::from(1)
         }
