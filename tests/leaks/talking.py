@@ -5,10 +5,10 @@
 
 For each capture: sizes of packets and the time between them, while its member talks and while another does. Then how well
 classifiers tell windows of talking from windows of listening, and whole turns by a vote of their windows, trained on some stretches of
-turns and asked about others: of all lines together, and of each alone. 50 % is a coin. Each figure has its standard error, for which
-windows of one turn, of whatever line, count as one throw: they are like each other. Ends with 1 if a classifier is right in more
-(a circle), or fewer (a control), of the windows of all lines than is said, or if too little was captured to say that of a circle;
-turns have two standard errors to spare.
+turns and asked about others: of all lines together, and of each alone. 50 % is a coin; how far luck alone goes from there is found by
+asking the same of turns that are dealt out anew among those who talked. Ends with 1 if a classifier is right in more (a circle), or
+fewer (a control), of the windows of all lines than is said, or if luck goes too far to say that of a circle; turns have two standard
+deviations of luck to spare.
 """
 
 import argparse
@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -39,13 +39,15 @@ LAGS = 10
 BIN = 0.1
 # Largest payload of a UDP packet on these lines (1,500 with headers), and that of a cell's.
 LARGEST, CELL = 1_472, 1_200
-# Standard error, in per cent, above which windows cannot say that a circle's lines show nothing: those of ten minutes have 1.3.
-SURE = 2.0
+# How often turns are dealt out anew, and the standard deviation, in per cent, above which it cannot be said that a circle's lines show
+# nothing: that of ten minutes is 1.9.
+DEALT = 20
+SURE = 2.5
 # A clock's own drift is slower than this.
 STEADY = 15.0
 
 KINDS = {
-    "forest": RandomForestClassifier(300, min_samples_leaf=3, random_state=1, n_jobs=-1),
+    "forest": RandomForestClassifier(100, min_samples_leaf=3, random_state=1, n_jobs=-1),
     "linear": make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000)),
     "boosting": HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, min_samples_leaf=5, random_state=1),
 }
@@ -118,17 +120,16 @@ def features(out, back, begin, end):
 
 
 def look(folder, name, member, turns):
-    """Windows of this capture: features, talking or not, and the number of the turn that they are of."""
+    """Windows of this capture: features, the number of the turn that they are of, and whose line it is."""
     rows = packets(folder / f"{name}.pcap")
     if not len(rows):
         sys.exit(f"talking.py: nothing in {name}.pcap")
     out, back = (Way(rows[rows[:, 1] == way]) for way in (1, 0))
-    windows, labels, numbers = [], [], []
+    windows, numbers = [], []
     for number, turn in enumerate(turns):
         at = turn["from"] + EDGE
         while at + WINDOW <= turn["to"] - EDGE:
             windows.append(features(out, back, at, at + WINDOW))
-            labels.append(turn["member"] == member)
             numbers.append(number)
             at += WINDOW
     for talking in (True, False):
@@ -150,26 +151,21 @@ def look(folder, name, member, turns):
     windows = np.array(windows)
     spread = windows.std(axis=0)
     windows = (windows - windows.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    return windows, np.array(labels), np.array(numbers), np.full(len(labels), member)
+    return windows, np.array(numbers), np.full(len(numbers), member)
 
 
-def right(chances, labels, folds, numbers):
-    """How much of either kind is told right, in per cent, if of each fold as much is said to be talking as is of the others; and the
-    standard error of it."""
+def right(chances, labels, folds):
+    """How much of either kind is told right, in per cent, if of each fold as much is said to be talking as is of the others."""
     said = np.zeros(len(labels), bool)
     for fold in np.unique(folds):
         asked = folds == fold
         said[asked] = chances[asked] > np.quantile(chances[asked], 1 - labels[~asked].mean())
-    told, by_turn = 0.0, np.zeros(numbers.max() + 1)
-    for kind in (True, False):
-        correct = (said == kind)[labels == kind]
-        told += 50 * correct.mean()
-        by_turn += np.bincount(numbers[labels == kind], 50 * (correct - correct.mean()) / len(correct), len(by_turn))
-    return told, np.sqrt((by_turn**2).sum())
+    return 100 * balanced_accuracy_score(labels, said)
 
 
-def ask(model, windows, labels, numbers, members):
-    """What the model tells right of windows, the area under its curve, what it tells right of turns, and how many those are."""
+def ask(model, speakers, windows, numbers, members):
+    """What the model tells right of windows, and of turns, and the area under its curve."""
+    labels = speakers[numbers] == members
     stretches = numbers // GROUP
     chances, folds = np.zeros(len(labels)), np.zeros(len(labels), int)
     splits = GroupKFold(min(FOLDS, len(set(stretches)))).split(windows, labels, stretches)
@@ -183,8 +179,13 @@ def ask(model, windows, labels, numbers, members):
     # A turn of a line is as likely talking as its windows are on average.
     _, first, of = np.unique(np.stack([numbers, members]), axis=1, return_index=True, return_inverse=True)
     votes = np.bincount(of.ravel(), weights=chances) / np.bincount(of.ravel())
-    turns = right(votes, labels[first], folds[first], numbers[first])
-    return right(chances, labels, folds, numbers), area, turns, len(first)
+    return right(chances, labels, folds), right(votes, labels[first], folds[first]), area
+
+
+def dealt(speakers, generator):
+    """Turns dealt out anew within each round, where everybody has one."""
+    rounds = np.arange(len(speakers)) // len(set(speakers))
+    return speakers[np.lexsort((generator.random(len(speakers)), rounds))]
 
 
 def main():
@@ -195,26 +196,31 @@ def main():
     asks.add_argument("captures", nargs="+")
     args = asks.parse_args()
     turns = json.loads((args.folder / "turns.json").read_text())
+    speakers = np.array([turn["member"] for turn in turns])
     lines = []
     for name in args.captures:
         member = int("".join(c for c in name if c.isdigit()) or 0)
         lines.append(look(args.folder, name, member, turns))
     whole = [np.concatenate(part) for part in zip(*lines)]
-    labels = whole[1]
-    if not 0 < labels.sum() < len(labels) or len(set(whole[2] // GROUP)) < 2:
+    talking = speakers[whole[1]] == whole[2]
+    if not 0 < talking.sum() < len(talking) or len(set(whole[1] // GROUP)) < 2:
         sys.exit("talking.py: too little was captured, or nobody talked")
-    print(f"  {len(labels)} windows of {WINDOW} s, {labels.sum()} of talking")
+    print(f"  {len(talking)} windows of {WINDOW} s, {talking.sum()} of talking, of {len(turns)} turns")
     wrong = False
     for kind, model in KINDS.items():
-        (windows, sure), area, (votes, spare), count = ask(model, *whole)
-        least, most = max(args.at_least - 2 * spare, 0), min(args.at_most + 2 * spare, 100)
-        is_unsure = sure > SURE and args.at_most < 100
+        windows, votes, area = ask(model, speakers, *whole)
+        generator = np.random.default_rng(1)
+        anew = [ask(model, dealt(speakers, generator), *whole)[:2] for _ in range(DEALT)]
+        (luck, luck_votes), (far, far_votes) = np.mean(anew, axis=0), np.std(anew, axis=0, ddof=1)
+        least, most = max(args.at_least - 2 * far_votes, 0), min(args.at_most + 2 * far_votes, 100)
+        is_unsure = far > SURE and args.at_most < 100
         is_wrong = is_unsure or not (args.at_least <= windows <= args.at_most and least <= votes <= most)
-        alone = ["{:.1f} ± {:.1f}".format(*ask(model, *line)[0]) for line in lines]
+        alone = [f"{ask(model, speakers, *line)[0]:.1f}" for line in lines]
         print(
-            f"{'✘' if is_wrong else ' ':>3} {kind:<8} tells {windows:.1f} ± {sure:.1f} % of windows right ({args.at_least:g} to {args.at_most:g} may be"
-            f"{', but this is too little to say' if is_unsure else ''}), and {votes:.1f} ± {spare:.1f} % of {count} turns ({least:.1f} to {most:.1f});\n"
-            f"               area under the curve {area:.3f}; of each line alone, {', '.join(alone)} %"
+            f"{'✘' if is_wrong else ' ':>3} {kind:<8} tells {windows:.1f} % of windows right ({args.at_least:g} to {args.at_most:g} may be; luck: "
+            f"{luck:.1f} ± {far:.1f}{', too much to tell' if is_unsure else ''}),\n"
+            f"               {votes:.1f} % of turns ({least:.1f} to {most:.1f}; luck: {luck_votes:.1f} ± {far_votes:.1f}); area under the curve {area:.3f};\n"
+            f"               of each line alone {', '.join(alone)} % of windows"
         )
         wrong |= bool(is_wrong)
     sys.exit(int(wrong))

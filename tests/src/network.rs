@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
 use serde::Serialize;
 use undertone_node::api::RouteDraft;
 
@@ -418,6 +420,7 @@ fn relays(
     Ok((relays, RouteDraft::Relayed(ways.join(" "))))
 }
 
+/// Everybody's turn once in a round, in an order of its own: whatever else comes round is not to look like somebody's talking.
 fn turns(
     plan: &Plan,
     people: &[Person],
@@ -425,11 +428,14 @@ fn turns(
     say: &mut dyn FnMut(&str),
 ) -> Result<Vec<Turn>> {
     let begun = Instant::now();
-    let mut turns = Vec::new();
-    for speaker in (0..people.len()).cycle() {
-        if begun.elapsed() + plan.turn > plan.length {
-            break;
+    let mut rng = ChaCha20Rng::seed_from_u64(plan.seed);
+    let (mut round, mut turns) = (Vec::new(), Vec::new());
+    while begun.elapsed() + plan.turn <= plan.length {
+        if round.is_empty() {
+            round.extend(0..people.len());
+            round.sort_by_cached_key(|_| rng.next_u64());
         }
+        let speaker = round.pop().context("nobody is there")?;
         turns.push(take_turn(people, speaker, plan.turn, watch, say)?);
     }
     Ok(turns)
