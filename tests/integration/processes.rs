@@ -525,7 +525,7 @@ fn an_operator_checks_settings_and_runs_a_relay_that_drains_comes_back_and_names
             .unwrap();
         let mut program = Command::new(undertone_node());
         // All that it would ever say of itself, and nothing of what libraries say.
-        let program = program.env("UNDERTONE_LOG", "off,undertone_node=trace");
+        let program = program.env("UNDERTONE_LOG", "trace");
         let relay = Terminal::run_with(program.arg("relay").arg(&good), log.into());
         let address = relay.wait("/p2p-circuit/").trim().to_owned();
         (relay, address)

@@ -379,44 +379,48 @@ pub(crate) fn unspecified(peer: &SocketAddr) -> SocketAddr {
 }
 
 /// Addresses under which `bound` can be dialled: itself, or for an unspecified one the address that outgoing packets
-/// would carry, or that of an interface where none leads further; then loopback. Not all that the machine has: somebody may be behind
-/// a tunnel so that others do not learn them. Asks the kernel; sends nothing.
+/// would carry, then loopback. Where nothing leads further, of either family, it is the private address of an interface instead: not
+/// all that the machine has, as somebody may be behind a tunnel so that others do not learn them. Asks the kernel; sends nothing.
 pub(crate) fn dialable(bound: SocketAddr) -> Vec<SocketAddr> {
     if !bound.ip().is_unspecified() {
         return vec![bound];
     }
-    // Documentation addresses (RFC 5737, RFC 3849): connecting a UDP socket only chooses a source address.
-    let (any, far, loopback): (SocketAddr, SocketAddr, IpAddr) = match bound {
-        SocketAddr::V4(_) => (
-            (Ipv4Addr::UNSPECIFIED, 0).into(),
-            (Ipv4Addr::new(192, 0, 2, 1), 9).into(),
-            Ipv4Addr::LOCALHOST.into(),
-        ),
-        SocketAddr::V6(_) => (
-            (Ipv6Addr::UNSPECIFIED, 0).into(),
-            (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into(),
-            Ipv6Addr::LOCALHOST.into(),
-        ),
+    let is_ipv6 = bound.is_ipv6();
+    let leads_nowhere = || outward(!is_ipv6).is_none();
+    let reached = outward(is_ipv6).or_else(|| leads_nowhere().then(|| private(is_ipv6)).flatten());
+    let loopback: IpAddr = match is_ipv6 {
+        false => Ipv4Addr::LOCALHOST.into(),
+        true => Ipv6Addr::LOCALHOST.into(),
     };
-    let outward = std::net::UdpSocket::bind(any)
-        .and_then(|s| s.connect(far).and_then(|()| s.local_addr()))
-        .ok()
-        .map(|a| a.ip())
-        .filter(|ip| !ip.is_unspecified() && *ip != loopback);
-    outward
-        .or_else(|| interface(bound.is_ipv6()))
-        .into_iter()
-        .chain([loopback])
+    (reached.into_iter().chain([loopback]))
         .map(|ip| SocketAddr::new(ip, bound.port()))
         .collect()
 }
 
-/// The address of an interface of this family that leads to other machines.
-fn interface(is_ipv6: bool) -> Option<IpAddr> {
+/// The address that packets of this family would carry far away.
+fn outward(is_ipv6: bool) -> Option<IpAddr> {
+    // Documentation addresses (RFC 5737, RFC 3849): connecting a UDP socket only chooses a source address.
+    let far: IpAddr = match is_ipv6 {
+        false => Ipv4Addr::new(192, 0, 2, 1).into(),
+        true => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    };
+    let far = SocketAddr::new(far, 9);
+    let socket = std::net::UdpSocket::bind(unspecified(&far)).ok()?;
+    socket.connect(far).ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_unspecified() && !ip.is_loopback()).then_some(ip)
+}
+
+/// The private address (RFC 1918, RFC 4193) of an interface of this family to other machines.
+fn private(is_ipv6: bool) -> Option<IpAddr> {
+    let is_private = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => ip.is_private(),
+        IpAddr::V6(ip) => ip.is_unique_local(),
+    };
     let all = if_addrs::get_if_addrs().ok()?.into_iter();
-    all.filter(|i| !i.is_loopback() && !i.is_link_local())
-        .map(|i| i.ip())
-        .find(|ip| ip.is_ipv6() == is_ipv6)
+    all.filter(|interface| interface.is_oper_up() && !interface.is_p2p())
+        .map(|interface| interface.ip())
+        .find(|ip| ip.is_ipv6() == is_ipv6 && is_private(ip))
 }
 
 #[cfg(test)]

@@ -235,6 +235,13 @@ impl RelayFile {
             remarks.push("entry.listen has this machine's own address only, or none: nobody else can come in".into());
         }
         for (name, listen) in [("hub", &self.hub.listen), ("entry", &self.entry.listen)] {
+            if listen
+                .iter()
+                .any(|a| a.is_ipv6() && a.ip().is_unspecified())
+                && listen.iter().all(SocketAddr::is_ipv6)
+            {
+                remarks.push(format!("{name}.listen has [::] alone, which takes nothing of IPv4: add 0.0.0.0 with the same port"));
+            }
             if listen.iter().any(|a| a.port() == 0) {
                 remarks.push(format!("{name}.listen has port 0, which is another one after each start: leaders' circles will not find the relay"));
             }
@@ -321,6 +328,8 @@ mod tests {
         assert!(remarks("metrics = \"0.0.0.0:9433\"").contains("other machines"));
         assert!(remarks("entry.listen = [\"127.0.0.1:0\"]").contains("nobody else"));
         assert!(remarks("hub.listen = [\"127.0.0.1:0\"]").contains("port 0"));
+        assert!(remarks("hub.listen = [\"[::]:4433\"]").contains("nothing of IPv4"));
+        assert!(!remarks("hub.listen = [\"[::]:4433\", \"0.0.0.0:4433\"]").contains("IPv4"));
         assert!(remarks("drain_seconds = 90").contains("TimeoutStopSec"));
         assert!(remarks("operator.name = \"A\"").contains("nowhere to complain"));
         let named = "operator = { name = \"A\", complain = \"a@example.org\" }";

@@ -164,9 +164,11 @@ impl Common {
 
 fn main() -> ExitCode {
     // How much is told, and of this program only: what libraries log may name peers and addresses.
-    let level = std::env::var("UNDERTONE_LOG").ok();
-    let level = level.and_then(|level| level.parse().ok());
-    let level = level.unwrap_or(LevelFilter::INFO);
+    let level = std::env::var("UNDERTONE_LOG").unwrap_or_else(|_| "info".into());
+    let Ok(level) = level.parse::<LevelFilter>() else {
+        eprintln!("undertone-node: UNDERTONE_LOG is off, error, warn, info, debug or trace");
+        return ExitCode::from(2);
+    };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(format!("off,undertone={level}")))
         .with_writer(std::io::stderr)
